@@ -135,7 +135,8 @@ export const commonErrors = {
   },
   LOCK_NOT_CLUSTER_SAFE: {
     exit: exitCodes.usage,
-    cause: 'GET_LOCK does not exclude across the nodes of this cluster (Galera, multi-primary group replication, Vitess).',
+    cause:
+      'GET_LOCK does not exclude across the nodes of this cluster (Galera, multi-primary group replication, Vitess).',
     remedy: 'Send all writers to one node and set DB_SINGLE_WRITER=true to confirm it.',
   },
   LEDGER_FORMAT: {
