@@ -74,7 +74,7 @@ export interface Invocation {
 export function defineVerb<const Table extends SettingTable>(
   verb: Omit<Verb, 'settings' | 'run'> & {
     readonly settings: Table;
-    readonly readFile?: (invocation: Invocation) => SettingSources['file'];
+    readonly readFile?: (invocation: Invocation) => Promise<SettingSources['file']>;
     run(context: VerbContext<Table>): Promise<VerbResult>;
   },
 ): Verb {
@@ -82,8 +82,8 @@ export function defineVerb<const Table extends SettingTable>(
   return {
     ...rest,
     settings: { ...verb.settings, ...outputSettingTable },
-    run: (invocation) => {
-      const file = readFile?.(invocation);
+    run: async (invocation) => {
+      const file = await readFile?.(invocation);
       const values = resolveSettings(verb.settings, invocation.given, {
         env: invocation.env,
         ...(file ? { file } : {}),

@@ -5,6 +5,7 @@ import {
   createConnection,
   type Connection as DriverConnection,
   type FieldPacket,
+  type QueryOptions,
   type ResultSetHeader,
 } from 'mysql2';
 import { AppError, commonError } from '../errors.ts';
@@ -46,6 +47,8 @@ export const sqlMode =
 /** After this long without an answer, a second connection asks whether the statement still runs. */
 const silenceMs = 30_000;
 const connectTimeoutMs = 10_000;
+/** How long a killed statement may take to end before its connection is broken. */
+const killGraceMs = 5_000;
 /** A dead node's session, and with it its lock, goes after this long. */
 const idleSeconds = 60;
 
@@ -99,6 +102,14 @@ export class Connection implements AsyncDisposable {
     return (await this.rows<R>(sql, values))[0] ?? null;
   }
 
+  /**
+   * Runs a query and hands over its rows one by one as they arrive, never holding them all.
+   * The callback must not wait and must not throw.
+   */
+  async eachRow(sql: string, onRow: (row: Row) => void): Promise<void> {
+    await this.#send(sql, [], undefined, onRow);
+  }
+
   /** Runs a statement that writes. */
   async run(sql: string, values: readonly Value[] = []): Promise<WriteResult> {
     return writeResult(await this.#send(sql, values));
@@ -136,7 +147,7 @@ export class Connection implements AsyncDisposable {
     });
   }
 
-  async #send(sql: string, values: readonly Value[], stream?: Readable): Promise<unknown> {
+  async #send(sql: string, values: readonly Value[], stream?: Readable, onRow?: (row: Row) => void): Promise<unknown> {
     if (this.#lost) throw databaseFailure(this.#lost, { settings: this.settings, statement: sql, lost: true });
     this.#signal?.throwIfAborted();
     this.#running++;
@@ -144,7 +155,12 @@ export class Connection implements AsyncDisposable {
       this.#lost = error;
       this.#driver.destroy();
     });
-    const onAbort = () => void killStatement(this.settings, this.id);
+    let giveUp: NodeJS.Timeout | undefined;
+    const onAbort = () => {
+      void killStatement(this.settings, this.id);
+      // A server that waits for the client's packets does not notice KILL QUERY; breaking the connection rolls back as well.
+      giveUp = setTimeout(() => watch.fail(new Error('the statement did not end when it was killed')), killGraceMs);
+    };
     this.#signal?.addEventListener('abort', onAbort, { once: true });
     try {
       return await new Promise<unknown>((resolve, reject) => {
@@ -153,8 +169,12 @@ export class Connection implements AsyncDisposable {
           sql,
           values: [...values],
           typeCast: bytesCast,
-          ...(stream ? { infileStreamFactory: () => stream } : {}),
+          ...(stream ? { infileStreamFactory: () => stream.on('data', watch.touch) } : {}),
         };
+        if (onRow) {
+          eachRow(this.#driver, options, onRow, watch.touch, resolve, reject);
+          return;
+        }
         this.#driver.query(options, (error: Error | null, result: unknown, fields: unknown) => {
           if (error) return reject(error);
           // The driver gives fields exactly where it gives rows.
@@ -162,7 +182,6 @@ export class Connection implements AsyncDisposable {
           resolve(result);
         });
         if (stream) {
-          stream.on('data', watch.touch);
           // The driver ends the file as if it were complete when its stream breaks: break the connection instead.
           stream.once('error', (error) => {
             reject(error);
@@ -178,13 +197,50 @@ export class Connection implements AsyncDisposable {
       if (classifyFault(error) === 'connection-lost') this.#lost ??= failure;
       // The driver's copy of the statement has the values in it; messages may show the statement only.
       failure.sql = sql;
+      failedOn.set(failure, this.settings);
       throw failure;
     } finally {
       this.#running--;
       watch.stop();
+      clearTimeout(giveUp);
       this.#signal?.removeEventListener('abort', onAbort);
     }
   }
+}
+
+/** Without a callback the driver emits rows instead of collecting them. */
+function eachRow(
+  driver: DriverConnection,
+  options: QueryOptions,
+  onRow: (row: Row) => void,
+  touch: () => void,
+  resolve: (value: null) => void,
+  reject: (error: Error) => void,
+): void {
+  let fields: readonly FieldPacket[] = [];
+  const query = driver.query(options);
+  query.on('fields', (found) => {
+    // The type declaration says one packet; the driver hands over the list of them.
+    fields = found as unknown as readonly FieldPacket[];
+  });
+  query.on('result', (row) => {
+    touch();
+    decodeRows([row as Record<string, unknown>], fields);
+    onRow(row as unknown as Row);
+  });
+  query.on('error', reject);
+  query.on('end', () => resolve(null));
+}
+
+/** Where each failed statement ran, for the message. */
+const failedOn = new WeakMap<Error, DatabaseSettings>();
+
+/** The documented error for what a `Connection` threw; null for anything else. */
+export function explainDatabaseError(error: unknown): AppError | null {
+  const settings = error instanceof Error ? failedOn.get(error) : undefined;
+  if (!settings) return null;
+  const statement = error instanceof Error && 'sql' in error ? String(error.sql) : '';
+  return databaseFailure(error, { settings, statement });
 }
 
 function writeResult(result: unknown): WriteResult {
@@ -214,6 +270,10 @@ function watchSilence(settings: DatabaseSettings, id: number, onDead: (error: Er
   failed.catch(() => {
     // The statement's own promise reports it; this one only must not count as unhandled.
   });
+  const end = (error: Error) => {
+    onDead(error);
+    fail(error);
+  };
   const check = async () => {
     if (Date.now() - last < silenceMs) return arm();
     const alive = await connectionLives(settings, id);
@@ -226,8 +286,7 @@ function watchSilence(settings: DatabaseSettings, id: number, onDead: (error: Er
       new Error(`no answer for ${silenceMs / 1000} s and the server no longer runs the statement`),
       { code: 'PROTOCOL_CONNECTION_LOST' },
     );
-    onDead(error);
-    fail(error);
+    end(error);
   };
   const arm = () => {
     timer = setTimeout(() => void check(), silenceMs);
@@ -236,6 +295,8 @@ function watchSilence(settings: DatabaseSettings, id: number, onDead: (error: Er
   arm();
   return {
     failed,
+    /** Breaks the connection. */
+    fail: end,
     touch: () => {
       last = Date.now();
     },
