@@ -1,0 +1,265 @@
+import { quoteIdentifier, quoteList, quoteTable } from '@tableset/common/database/quoting.ts';
+import type {
+  ColumnDefinition,
+  ForeignKeyDefinition,
+  TableDefinition,
+} from '@tableset/common/database/table-definition.ts';
+
+/** What the statements of one table's load are made of. */
+export interface LoadTarget {
+  readonly definition: TableDefinition;
+  /** Columns that identify a row, in order. */
+  readonly key: readonly string[];
+  /** Columns that the source feeds, in the order of the load text; the key is among them. */
+  readonly columns: readonly ColumnDefinition[];
+  /** Number of this load within the run: it tells its temporary tables from the others'. */
+  readonly ordinal: number;
+  /** Rows to be inserted that are older than this were archived and stay out; null where nothing was archived. */
+  readonly archived: { readonly dateColumn: string; readonly before: string } | null;
+}
+
+/** What happens to a key, as the key table records it. */
+export const operations = { insert: 1, update: 2, delete: 3, held: 4, inserted: 5 } as const;
+
+const operationColumn = quoteIdentifier('tableset_operation');
+
+/** The target table, quoted. */
+export function targetTable(target: LoadTarget): string {
+  return quoteTable(target.definition.schema, target.definition.name);
+}
+
+/** The temporary table that the source is staged in, quoted. */
+export function stageTable(target: LoadTarget): string {
+  return quoteIdentifier(`tableset_stage_${target.ordinal}`);
+}
+
+/** The temporary table of keys and what happens to them, quoted. */
+export function keyTable(target: LoadTarget): string {
+  return quoteIdentifier(`tableset_keys_${target.ordinal}`);
+}
+
+/** The temporary table of the digest's buckets that differ, quoted. */
+export function bucketTable(target: LoadTarget): string {
+  return quoteIdentifier(`tableset_buckets_${target.ordinal}`);
+}
+
+/**
+ * The definition line of each column, verbatim as SHOW CREATE TABLE prints it: the exact type, character set, collation and
+ * spatial reference, which information_schema gives only in pieces.
+ */
+export function columnLines(createStatement: string): ReadonlyMap<string, string> {
+  const lines = createStatement.split('\n').map((line) => /^ {2}`((?:[^`]|``)+)` (.*?),?$/.exec(line));
+  return new Map(lines.flatMap((match) => (match ? [[(match[1] ?? '').replaceAll('``', '`'), match[2] ?? '']] : [])));
+}
+
+/** A column's type and NULL or NOT NULL for a temporary table: without what fills or restricts values by itself. */
+function stagedColumn(target: LoadTarget, column: ColumnDefinition): string {
+  const line = columnLines(target.definition.createStatement).get(column.name) ?? '';
+  const type = line
+    .replace(/ COMMENT '(?:[^'\\]|''|\\.)*'/s, '')
+    .replace(/ CHECK \(.*\)$/s, '')
+    .replace(
+      / (?:DEFAULT (?:'(?:[^'\\]|''|\\.)*'|\(.*?\)(?= |$)|[^ ]+)|ON UPDATE [^ ]+|AUTO_INCREMENT|INVISIBLE|\/\*!\d+ (?:INVISIBLE|COLUMN_FORMAT \w+|STORAGE \w+) \*\/)/gs,
+      '',
+    )
+    .replace(/ NOT NULL| NULL/g, '');
+  return `${quoteIdentifier(column.name)} ${type} ${column.nullable ? 'NULL DEFAULT NULL' : 'NOT NULL'}`;
+}
+
+/** Character set and collation of the target, so that columns without their own inherit the same. */
+function tableCharset(target: LoadTarget): string {
+  const { collation } = target.definition;
+  return collation === null ? '' : ` DEFAULT CHARACTER SET ${collation.split('_')[0]} COLLATE ${collation}`;
+}
+
+/** Temporary, so that it is not replicated, needs no rights on the schema's tables, and goes with its session whatever happens. */
+export function createStage(target: LoadTarget): string {
+  const columns = target.columns.map((column) => stagedColumn(target, column));
+  return `CREATE TEMPORARY TABLE ${stageTable(target)} (${columns.join(', ')}, PRIMARY KEY (${quoteList(target.key)})) ENGINE=InnoDB${tableCharset(target)}`;
+}
+
+/** The key table: one row for each key that something happens to. */
+export function createKeys(target: LoadTarget): string {
+  const columns = target.columns
+    .filter((column) => target.key.includes(column.name))
+    .map((column) => stagedColumn(target, column));
+  return `CREATE TEMPORARY TABLE ${keyTable(target)} (${columns.join(', ')}, ${operationColumn} TINYINT NOT NULL, PRIMARY KEY (${quoteList(target.key)})) ENGINE=InnoDB${tableCharset(target)}`;
+}
+
+/** `a`.`id` = `b`.`id` AND … over the key. */
+function keysMatch(target: LoadTarget, left: string, right: string): string {
+  return target.key.map((name) => `${left}.${quoteIdentifier(name)} = ${right}.${quoteIdentifier(name)}`).join(' AND ');
+}
+
+/**
+ * True where two stored values are the very same bytes, NULL equal to NULL. `=` would call `a` and `A`, 1.0 and 1 (JSON), -0 and 0 equal.
+ */
+export function sameValue(column: ColumnDefinition, left: string, right: string): string {
+  const name = quoteIdentifier(column.name);
+  const a = `${left}.${name}`;
+  const b = `${right}.${name}`;
+  if (exactTypes.has(column.dataType)) return `${a} <=> ${b}`;
+  if (column.dataType === 'enum' || column.dataType === 'set') return `${a} + 0 <=> ${b} + 0`;
+  if (column.dataType === 'float' || column.dataType === 'double') {
+    // `<=>` compares every bit but the sign of zero, which the text shows; the text alone rounds FLOAT.
+    return `(${a} <=> ${b} AND CAST(${a} AS CHAR) <=> CAST(${b} AS CHAR))`;
+  }
+  if (column.json && column.characterSet === null)
+    return `CAST(CAST(${a} AS CHAR) AS BINARY) <=> CAST(CAST(${b} AS CHAR) AS BINARY)`;
+  if (spatialTypes.has(column.dataType)) return `HEX(${a}) <=> HEX(${b})`;
+  return `CAST(${a} AS BINARY) <=> CAST(${b} AS BINARY)`;
+}
+
+/** Types in which equal by `<=>` means stored equally. */
+const exactTypes = new Set([
+  'tinyint',
+  'smallint',
+  'mediumint',
+  'int',
+  'bigint',
+  'decimal',
+  'date',
+  'datetime',
+  'timestamp',
+  'time',
+  'year',
+  'bit',
+  'uuid',
+  'inet4',
+  'inet6',
+]);
+const spatialTypes = new Set([
+  'geometry',
+  'point',
+  'linestring',
+  'polygon',
+  'multipoint',
+  'multilinestring',
+  'multipolygon',
+  'geometrycollection',
+  'geomcollection',
+]);
+
+/** The fed columns beside the key. */
+export function valueColumns(target: LoadTarget): readonly ColumnDefinition[] {
+  return target.columns.filter((column) => !target.key.includes(column.name));
+}
+
+/**
+ * Finds what is new and what differs: one pass over the stage, looking up the target by key. Keys differ too when their
+ * collation calls them equal and their bytes are not.
+ */
+export function findUpserts(target: LoadTarget, mode: 'upsert' | 'insert' | 'mirror'): string {
+  const isNew = `t.${quoteIdentifier(target.key[0] ?? '')} IS NULL`;
+  const differs = `NOT (${target.columns.map((column) => sameValue(column, 's', 't')).join(' AND ')})`;
+  const operation = target.archived
+    ? `IF(s.${quoteIdentifier(target.archived.dateColumn)} < ?, ${operations.held}, ${operations.insert})`
+    : `${operations.insert}`;
+  return `INSERT INTO ${keyTable(target)} SELECT ${target.key.map((name) => `s.${quoteIdentifier(name)}`).join(', ')}, IF(${isNew}, ${operation}, ${operations.update})
+    FROM ${stageTable(target)} s LEFT JOIN ${targetTable(target)} t ON ${keysMatch(target, 's', 't')}
+    WHERE ${mode === 'insert' ? isNew : `${isNew} OR ${differs}`}`;
+}
+
+/** Values of the placeholders of `findUpserts`. */
+export function findUpsertsValues(target: LoadTarget): readonly string[] {
+  return target.archived ? [target.archived.before] : [];
+}
+
+/** Finds the target's rows that the source no longer has, within the buckets that differ if there was a digest. */
+export function findDeletes(target: LoadTarget, bucket: string | null): string {
+  const within = bucket === null ? '' : ` AND ${bucket} IN (SELECT bucket FROM ${bucketTable(target)})`;
+  return `INSERT INTO ${keyTable(target)} SELECT ${target.key.map((name) => `t.${quoteIdentifier(name)}`).join(', ')}, ${operations.delete}
+    FROM ${targetTable(target)} t LEFT JOIN ${stageTable(target)} s ON ${keysMatch(target, 's', 't')}
+    WHERE s.${quoteIdentifier(target.key[0] ?? '')} IS NULL${within}`;
+}
+
+export function countOperations(target: LoadTarget): string {
+  return `SELECT ${operationColumn} AS operation, COUNT(*) AS count FROM ${keyTable(target)} GROUP BY ${operationColumn}`;
+}
+
+/** Some keys of one operation, for the dry run's report. */
+export function sampleKeys(target: LoadTarget, operation: number, limit: number): string {
+  return `SELECT ${quoteList(target.key)} FROM ${keyTable(target)} WHERE ${operationColumn} = ${operation} ORDER BY ${quoteList(target.key)} LIMIT ${limit}`;
+}
+
+/** Deletes by key list, never by range. */
+export function publishDeletes(target: LoadTarget): string {
+  return `DELETE t FROM ${keyTable(target)} k STRAIGHT_JOIN ${targetTable(target)} t ON ${keysMatch(target, 'k', 't')} WHERE k.${operationColumn} = ${operations.delete}`;
+}
+
+/** Updates every fed column of the keys that differ; null when there is no column beside an exact key. */
+export function publishUpdates(target: LoadTarget, columns: readonly ColumnDefinition[] = target.columns): string {
+  const assignments = columns.map((column) => `t.${quoteIdentifier(column.name)} = s.${quoteIdentifier(column.name)}`);
+  return `UPDATE ${keyTable(target)} k STRAIGHT_JOIN ${stageTable(target)} s ON ${keysMatch(target, 'k', 's')} STRAIGHT_JOIN ${targetTable(target)} t ON ${keysMatch(target, 'k', 't')}
+    SET ${assignments.join(', ')} WHERE k.${operationColumn} = ${operations.update}`;
+}
+
+/** First of two steps for swapped unique values: sets nullable columns of further unique keys to NULL where their value changes. */
+export function clearUniques(target: LoadTarget, columns: readonly ColumnDefinition[]): string {
+  const changed = columns.map((column) => `NOT (${sameValue(column, 's', 't')})`).join(' OR ');
+  return `UPDATE ${keyTable(target)} k STRAIGHT_JOIN ${stageTable(target)} s ON ${keysMatch(target, 'k', 's')} STRAIGHT_JOIN ${targetTable(target)} t ON ${keysMatch(target, 'k', 't')}
+    SET ${columns.map((column) => `t.${quoteIdentifier(column.name)} = NULL`).join(', ')} WHERE k.${operationColumn} = ${operations.update} AND (${changed})`;
+}
+
+export function publishInserts(target: LoadTarget): string {
+  const names = target.columns.map((column) => column.name);
+  return `INSERT INTO ${targetTable(target)} (${quoteList(names)}) SELECT ${names.map((name) => `s.${quoteIdentifier(name)}`).join(', ')}
+    FROM ${keyTable(target)} k STRAIGHT_JOIN ${stageTable(target)} s ON ${keysMatch(target, 'k', 's')} WHERE k.${operationColumn} = ${operations.insert}`;
+}
+
+/** Inserts the rows whose parents in the same table are there, are themselves, or are NULL. */
+export function insertableChildren(target: LoadTarget, references: readonly ForeignKeyDefinition[]): string {
+  const joins = references.map((reference, index) => {
+    const match = reference.columns.map(
+      (name, part) =>
+        `p${index}.${quoteIdentifier(reference.referencedColumns[part] ?? '')} = s.${quoteIdentifier(name)}`,
+    );
+    return ` LEFT JOIN ${targetTable(target)} p${index} ON ${match.join(' AND ')}`;
+  });
+  const allowed = references.map((reference, index) => {
+    const nulls = reference.columns.map((name) => `s.${quoteIdentifier(name)} IS NULL`);
+    const itself = reference.columns.map(
+      (name, part) => `s.${quoteIdentifier(name)} = s.${quoteIdentifier(reference.referencedColumns[part] ?? '')}`,
+    );
+    return `(${nulls.join(' OR ')} OR (${itself.join(' AND ')}) OR p${index}.${quoteIdentifier(reference.referencedColumns[0] ?? '')} IS NOT NULL)`;
+  });
+  const [select, where] = publishInserts(target).split(' WHERE ');
+  return `${select}${joins.join('')} WHERE ${where} AND ${allowed.join(' AND ')}`;
+}
+
+/** Takes the keys that are in the table now off the list of inserts. */
+export function markInserted(target: LoadTarget): string {
+  return `UPDATE ${keyTable(target)} k STRAIGHT_JOIN ${targetTable(target)} t ON ${keysMatch(target, 'k', 't')} SET k.${operationColumn} = ${operations.inserted} WHERE k.${operationColumn} = ${operations.insert}`;
+}
+
+/** Deletes the listed rows that no other row of the same table refers to. */
+export function deletableChildren(target: LoadTarget, reference: ForeignKeyDefinition): string {
+  const match = reference.columns.map(
+    (name, part) => `c.${quoteIdentifier(name)} = t.${quoteIdentifier(reference.referencedColumns[part] ?? '')}`,
+  );
+  return `DELETE t FROM ${keyTable(target)} k STRAIGHT_JOIN ${targetTable(target)} t ON ${keysMatch(target, 'k', 't')} LEFT JOIN ${targetTable(target)} c ON ${match.join(' AND ')} AND NOT (${keysMatch(target, 'c', 't')})
+    WHERE k.${operationColumn} = ${operations.delete} AND c.${quoteIdentifier(reference.columns[0] ?? '')} IS NULL`;
+}
+
+/**
+ * Marks as held the rows to be inserted whose parent is not in its table and is itself held: a parent that is missing for any other
+ * reason stays an error of the foreign key.
+ */
+export function holdOrphans(target: LoadTarget, reference: ForeignKeyDefinition, parent: LoadTarget): string {
+  const to = (alias: string) =>
+    reference.columns
+      .map(
+        (name, part) =>
+          `${alias}.${quoteIdentifier(reference.referencedColumns[part] ?? '')} = s.${quoteIdentifier(name)}`,
+      )
+      .join(' AND ');
+  return `UPDATE ${keyTable(target)} k STRAIGHT_JOIN ${stageTable(target)} s ON ${keysMatch(target, 'k', 's')}
+    STRAIGHT_JOIN ${stageTable(parent)} q ON ${to('q')} STRAIGHT_JOIN ${keyTable(parent)} h ON ${keysMatch(parent, 'h', 'q')}
+    SET k.${operationColumn} = ${operations.held} WHERE k.${operationColumn} = ${operations.insert} AND h.${operationColumn} = ${operations.held}`;
+}
+
+/** How the load text is read: never the session's or the server's defaults. */
+export function loadDataClauses(separator: number): string {
+  const character = separator === 9 ? '\\t' : String.fromCharCode(separator);
+  return `CHARACTER SET utf8mb4 FIELDS TERMINATED BY '${character}' ENCLOSED BY '' ESCAPED BY '\\\\' LINES STARTING BY '' TERMINATED BY '\\n'`;
+}

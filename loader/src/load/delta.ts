@@ -1,0 +1,228 @@
+import type { RowPlan } from '../core/encoded-rows.ts';
+import {
+  bucketTable,
+  countOperations,
+  createKeys,
+  createStage,
+  findDeletes,
+  findUpserts,
+  findUpsertsValues,
+  holdOrphans,
+  keyTable,
+  type LoadTarget,
+  operations,
+  stageTable,
+} from '../core/load-sql.ts';
+import {
+  bucketExpression,
+  createBuckets,
+  type DigestBuckets,
+  differingBuckets,
+  digestable,
+  digestQuery,
+  RowDigester,
+  setBucket,
+} from '../core/row-digest.ts';
+import { checkDeletes } from '../core/table-rules.ts';
+import { duplicateCheck } from './duplicates.ts';
+import { type LoadContext, type PassResult, readSource, type TableLoad } from './table-load.ts';
+import { type RowBlock, TableWriter } from './table-writer.ts';
+
+/** The differences of one table, staged and counted, nothing published yet. */
+export interface Delta {
+  readonly pass: PassResult;
+  /** False if the digests agreed, so that nothing was staged and nothing is to be published. */
+  readonly staged: boolean;
+  readonly inserts: number;
+  readonly updates: number;
+  readonly deletes: number;
+  readonly held: number;
+  /** Rows in the table when it was compared, null if nobody counted them. */
+  readonly rowsBefore: number | null;
+}
+
+/**
+ * Compares a table with its source outside any transaction: by digests first where the types allow it, then row by row on the
+ * server for what differs. Temporary tables alone are written.
+ * @param parents what was staged before in the same set
+ * @returns null if the source is empty and may be, and the mode deletes nothing
+ */
+export async function prepareDelta(
+  load: TableLoad,
+  context: LoadContext,
+  parents: readonly (LoadTarget | null)[],
+): Promise<Delta | null> {
+  const digest = await compareDigests(load, context);
+  if (digest && digest.wanted === null) {
+    return { pass: digest.pass, staged: false, inserts: 0, updates: 0, deletes: 0, held: 0, rowsBefore: digest.rows };
+  }
+  const pass = await stageRows(load, context, digest);
+  if (!pass) return null;
+  return await compareStaged(load, context, pass, digest, parents);
+}
+
+interface DigestResult {
+  readonly pass: PassResult;
+  readonly mask: number;
+  /** Rows that the server counted. */
+  readonly rows: number;
+  /** Null if every bucket agrees. */
+  readonly wanted: Uint8Array | null;
+}
+
+/** Null if the table cannot be digested or has too few rows for it to pay. */
+async function compareDigests(load: TableLoad, context: LoadContext): Promise<DigestResult | null> {
+  if (load.rowsBefore < digestRowsMin || load.task.mode === 'insert' || load.source.kind === 'records') return null;
+  const { connection } = context;
+  const buckets = createBuckets(load.rowsBefore);
+  const server = createBuckets(load.rowsBefore);
+  let digester: RowDigester | null = null;
+  let query: Promise<void> | null = null;
+  try {
+    const pass = await readSource(load, context, `compare ${load.task.table}`, {
+      begin: async (target, plan) => {
+        if (!digestable(target.columns)) return;
+        digester = new RowDigester(target, plan.separator, buckets.mask);
+        // The server reads its table while the source is being read here.
+        query = readServerBuckets(context, target, server);
+        query.catch(() => {
+          // It is awaited after the source; this only keeps it from counting as unhandled until then.
+        });
+      },
+      write: async (chunk) => {
+        digester?.add(chunk.bytes, buckets);
+        chunk.release();
+      },
+    });
+    if (!pass || !query) return null;
+    await query;
+    query = null;
+    const { wanted, count } = differingBuckets(buckets, server);
+    const rows = server.counts.reduce((sum, rowsOfBucket) => sum + rowsOfBucket, 0);
+    return { pass, mask: buckets.mask, rows, wanted: count === 0 ? null : wanted };
+  } finally {
+    if (query && connection.busy) connection.destroy();
+  }
+}
+
+/** Below this, staging takes about as long as a second pass over the source. */
+const digestRowsMin = 5_000;
+
+async function readServerBuckets(context: LoadContext, target: LoadTarget, buckets: DigestBuckets): Promise<void> {
+  await context.connection.eachRow(digestQuery(target, buckets.mask), (row) => {
+    setBucket(buckets, String(row['bucket']), String(row['count']), String(row['digest']));
+  });
+}
+
+async function stageRows(
+  load: TableLoad,
+  context: LoadContext,
+  digest: DigestResult | null,
+): Promise<PassResult | null> {
+  const { connection } = context;
+  let writer: TableWriter | null = null;
+  let select: ((block: RowBlock) => RowBlock) | null = null;
+  const pass = await readSource(load, context, `stage ${load.task.table}`, {
+    begin: async (target, plan, onReject) => {
+      await dropTemporary(context, target);
+      await connection.run(createStage(target));
+      writer = new TableWriter({
+        connection,
+        table: stageTable(target),
+        name: load.task.table,
+        localInfile: load.localInfile,
+        inTransaction: false,
+        onReject,
+        onDuplicate: duplicateCheck(connection, target, stageTable(target)),
+      });
+      select = digest?.wanted ? rowFilter(target, plan, digest.mask, digest.wanted) : null;
+    },
+    write: async (chunk) => {
+      const block = select ? select(chunk) : chunk;
+      if (block.rows > 0) await writer?.write(block);
+      chunk.release();
+    },
+  });
+  return pass;
+}
+
+/** Keeps the rows of the buckets that differ; its output is valid until its next call. */
+function rowFilter(target: LoadTarget, plan: RowPlan, mask: number, wanted: Uint8Array): (block: RowBlock) => RowBlock {
+  const digester = new RowDigester(target, plan.separator, mask);
+  let bytes = Buffer.allocUnsafe(0);
+  let lines = new Uint32Array(0);
+  return (block) => {
+    if (bytes.length < block.bytes.length) bytes = Buffer.allocUnsafe(block.bytes.length * 2);
+    if (lines.length < block.rows) lines = new Uint32Array(block.rows * 2);
+    const kept = digester.filter(block.bytes, block.lines, wanted, bytes, lines);
+    return { ...block, bytes: bytes.subarray(0, kept.bytes), rows: kept.rows, lines };
+  };
+}
+
+async function compareStaged(
+  load: TableLoad,
+  context: LoadContext,
+  pass: PassResult,
+  digest: DigestResult | null,
+  parents: readonly (LoadTarget | null)[],
+): Promise<Delta> {
+  const { connection } = context;
+  const { target } = pass;
+  await connection.run(createKeys(target));
+  await connection.run(findUpserts(target, load.task.mode), findUpsertsValues(target));
+  await holdChildren(context, target, parents);
+  if (load.task.mode === 'mirror') {
+    if (digest?.wanted) await storeBuckets(context, target, digest.wanted);
+    await connection.run(findDeletes(target, digest?.wanted ? bucketExpression(target, digest.mask, 't') : null));
+  }
+  const rows = await connection.rows(countOperations(target));
+  const counts = new Map(rows.map((row) => [Number(row['operation']), Number(row['count'])]));
+  const count = (operation: number) => counts.get(operation) ?? 0;
+  const deletes = count(operations.delete);
+  if (load.task.mode === 'mirror') checkDeletes(load.task, deletes, load.rowsBefore);
+  return {
+    pass,
+    staged: true,
+    inserts: count(operations.insert),
+    updates: count(operations.update),
+    deletes,
+    held: count(operations.held),
+    rowsBefore: digest?.rows ?? null,
+  };
+}
+
+/** Rows whose parent was archived stay out with it: their parent is neither in its table nor about to be inserted. */
+async function holdChildren(
+  context: LoadContext,
+  target: LoadTarget,
+  parents: readonly (LoadTarget | null)[],
+): Promise<void> {
+  for (const reference of target.definition.foreignKeys) {
+    const { referencedSchema, referencedTable } = reference;
+    const parent = parents.find(
+      (each) => each?.definition.schema === referencedSchema && each.definition.name === referencedTable,
+    );
+    const fed = reference.columns.every((name) => target.columns.some((column) => column.name === name));
+    if (parent?.archived && fed) await context.connection.run(holdOrphans(target, reference, parent));
+  }
+}
+
+async function storeBuckets(context: LoadContext, target: LoadTarget, wanted: Uint8Array): Promise<void> {
+  const { connection } = context;
+  await connection.run(
+    `CREATE TEMPORARY TABLE ${bucketTable(target)} (bucket INT UNSIGNED NOT NULL PRIMARY KEY) ENGINE=InnoDB`,
+  );
+  const numbers = Array.from(wanted.keys()).filter((bucket) => wanted[bucket] === 1);
+  for (let start = 0; start < numbers.length; start += 10_000) {
+    await connection.run(
+      `INSERT INTO ${bucketTable(target)} VALUES (${numbers.slice(start, start + 10_000).join('),(')})`,
+    );
+  }
+}
+
+/** Removes what an earlier load of the same session left; other sessions' temporary tables are not visible. */
+export async function dropTemporary(context: LoadContext, target: LoadTarget): Promise<void> {
+  await context.connection.run(
+    `DROP TEMPORARY TABLE IF EXISTS ${stageTable(target)}, ${keyTable(target)}, ${bucketTable(target)}`,
+  );
+}

@@ -1,0 +1,54 @@
+import { databaseSettingTable, lockSettingTable } from '@tableset/common/settings/database.ts';
+import { choice, list, path, toggle } from '@tableset/common/settings/kinds.ts';
+import type { SettingTable } from '@tableset/common/settings/settings.ts';
+
+/** Where the configuration file is; every verb that reads it has this. */
+export const configSettingTable = {
+  config: {
+    flag: 'config',
+    env: 'CONFIG_FILE',
+    kind: path(),
+    default: '/config/config.yaml',
+    meaning: 'YAML file that says which tables are loaded from where.',
+  },
+} as const satisfies SettingTable;
+
+/** Settings of `loader load`. */
+export const loadSettingTable = {
+  ...configSettingTable,
+  table: {
+    flag: 'table',
+    kind: list('TABLE'),
+    defaultMeaning: 'all',
+    meaning: 'Only these tables of the file; may be given several times.',
+  },
+  ifChanged: {
+    flag: 'if-changed',
+    env: 'LOAD_IF_CHANGED',
+    kind: toggle(),
+    default: false,
+    meaning: 'Do nothing for tables whose source, settings and definition are as they were at the last load.',
+  },
+  dryRun: {
+    flag: 'dry-run',
+    kind: toggle(),
+    default: false,
+    meaning: 'Show exactly what would change, and write nothing.',
+  },
+  temporaryDirectory: {
+    flag: 'temporary-directory',
+    env: 'TMPDIR',
+    kind: path('FOLDER'),
+    default: '/tmp',
+    meaning: 'Folder for copies of sources that must be read in pieces.',
+  },
+  trigger: {
+    flag: 'trigger',
+    env: 'RUN_TRIGGER',
+    kind: choice('cli', 'init', 'cron', 'manual', 'service'),
+    default: 'cli',
+    meaning: 'Who started the run, for tableset_runs; the charts set it.',
+  },
+  ...databaseSettingTable,
+  ...lockSettingTable,
+} as const satisfies SettingTable;

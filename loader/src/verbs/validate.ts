@@ -1,0 +1,20 @@
+import { defineVerb, type VerbResult } from '@tableset/common/program.ts';
+import { configSettingTable } from '../settings.ts';
+
+export const validate = defineVerb({
+  name: 'validate',
+  meaning: 'Check the configuration file without touching anything; faults are named by line.',
+  usage: '[--config F]',
+  positionals: [0, 0],
+  report: true,
+  settings: configSettingTable,
+  async run({ values }): Promise<VerbResult> {
+    const { readConfig } = await import('../config/read.ts');
+    const config = await readConfig(values.config);
+    const tables = config.load.map((task) => task.table);
+    return {
+      summary: { outcome: 'done', config: values.config, tables },
+      lines: [`${values.config} is valid; it loads ${tables.length === 0 ? 'nothing' : tables.join(', ')}`],
+    };
+  },
+});
