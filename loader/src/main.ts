@@ -1,8 +1,6 @@
 import { explainDatabaseError } from '@tableset/common/database/connection.ts';
 import { runProgram } from '@tableset/common/program.ts';
-import { load } from './verbs/load.ts';
-import { schema } from './verbs/schema.ts';
-import { validate } from './verbs/validate.ts';
+import { loaderVerbs } from './verbs/index.ts';
 import { programVersion } from './version.ts';
 
 process.exitCode = await runProgram(
@@ -10,7 +8,7 @@ process.exitCode = await runProgram(
     name: 'loader',
     meaning: 'loads reference data into MySQL or MariaDB tables, idempotently',
     version: programVersion,
-    verbs: [load, validate, schema],
+    verbs: loaderVerbs,
     defaultVerb: null,
     explain: explainDatabaseError,
   },
