@@ -62,6 +62,7 @@ export class Connection implements AsyncDisposable {
   readonly #signal: AbortSignal | undefined;
   #lost: Error | null = null;
   #running = 0;
+  #shields = 0;
 
   constructor(
     driver: DriverConnection,
@@ -125,6 +126,19 @@ export class Connection implements AsyncDisposable {
     return this.#driver;
   }
 
+  /**
+   * Runs steps that a stop must not cut: a rollback and the ledger's last word after it, or a swap that has begun. A stop that was asked for
+   * meanwhile takes effect at the next statement outside.
+   */
+  async uninterrupted<T>(steps: () => Promise<T>): Promise<T> {
+    this.#shields++;
+    try {
+      return await steps();
+    } finally {
+      this.#shields--;
+    }
+  }
+
   /** Breaks the connection without waiting; the server rolls back what was open. */
   destroy(): void {
     this.#lost ??= new Error('closed');
@@ -149,7 +163,8 @@ export class Connection implements AsyncDisposable {
 
   async #send(sql: string, values: readonly Value[], stream?: Readable, onRow?: (row: Row) => void): Promise<unknown> {
     if (this.#lost) throw databaseFailure(this.#lost, { settings: this.settings, statement: sql, lost: true });
-    this.#signal?.throwIfAborted();
+    const signal = this.#shields > 0 ? undefined : this.#signal;
+    signal?.throwIfAborted();
     this.#running++;
     const watch = watchSilence(this.settings, this.id, (error) => {
       this.#lost = error;
@@ -161,7 +176,7 @@ export class Connection implements AsyncDisposable {
       // A server that waits for the client's packets does not notice KILL QUERY; breaking the connection rolls back as well.
       giveUp = setTimeout(() => watch.fail(new Error('the statement did not end when it was killed')), killGraceMs);
     };
-    this.#signal?.addEventListener('abort', onAbort, { once: true });
+    signal?.addEventListener('abort', onAbort, { once: true });
     try {
       return await new Promise<unknown>((resolve, reject) => {
         watch.failed.catch(reject);
@@ -190,7 +205,7 @@ export class Connection implements AsyncDisposable {
         }
       });
     } catch (error) {
-      if (this.#signal?.aborted) throw stopped(this.#signal, error);
+      if (signal?.aborted) throw stopped(signal, error);
       if (error instanceof AppError) throw error;
       // The driver only ever rejects with an Error.
       const failure = error as Error & { sql?: string };
@@ -203,7 +218,7 @@ export class Connection implements AsyncDisposable {
       this.#running--;
       watch.stop();
       clearTimeout(giveUp);
-      this.#signal?.removeEventListener('abort', onAbort);
+      signal?.removeEventListener('abort', onAbort);
     }
   }
 }

@@ -101,7 +101,8 @@ async function publishOnce(
     return published;
   } catch (error) {
     // The first error is the one to report; a connection that cannot roll back is rolled back by the server.
-    if (!connection.lost) await connection.run('ROLLBACK').catch(() => connection.destroy());
+    if (!connection.lost)
+      await connection.uninterrupted(() => connection.run('ROLLBACK')).catch(() => connection.destroy());
     throw error;
   }
 }

@@ -1,4 +1,4 @@
-import { type Connection, connect, delay } from '@tableset/common/database/connection.ts';
+import { type Connection, connect, delay, explainDatabaseError } from '@tableset/common/database/connection.ts';
 import {
   ensureLedger,
   finishRun,
@@ -219,11 +219,14 @@ async function failed(
   runId: string,
 ): Promise<unknown> {
   const { connection } = context;
-  const known = error instanceof AppError ? error : null;
-  if (!connection.lost && !context.signal.aborted) {
+  const known = error instanceof AppError ? error : explainDatabaseError(error);
+  if (!connection.lost) {
     try {
-      await writeRejects(context, runId);
-      await finishRun(connection, runId, { outcome: 'failed', counts, error: known });
+      await connection.uninterrupted(async () => {
+        await writeRejects(context, runId);
+        const outcome = known?.code === 'STOPPED' ? 'stopped' : 'failed';
+        await finishRun(connection, runId, { outcome, counts, error: known });
+      });
     } catch {
       // The first error is the one to report.
     }
@@ -341,7 +344,8 @@ async function loadSet(
   const [only] = set;
   if (only && set.length === 1 && only.mode === 'swap') {
     const published = [await loadBySwap(only, lock, context)];
-    await record(published);
+    // The table is swapped in: what the ledger says of it follows in any case.
+    await lock.connection.uninterrupted(() => record(published));
     return published;
   }
   const members: SetMember[] = [];

@@ -57,7 +57,7 @@ export async function loadBySwap(load: TableLoad, lock: SchemaLock, context: Loa
     }
     await checkStage(connection, stage, load, written);
     await lock.assertHeld();
-    await rename(connection, load, pass.target, stage, old);
+    await connection.uninterrupted(() => rename(connection, load, pass.target, stage, old));
     const counts = {
       table: load.task.table,
       read: pass.read,
@@ -70,7 +70,10 @@ export async function loadBySwap(load: TableLoad, lock: SchemaLock, context: Loa
     };
     return { counts: { ...counts, publish: 'swap' }, pass, rowCount: written };
   } finally {
-    if (!connection.lost) await connection.run(`DROP TABLE IF EXISTS ${stage}`).catch(() => connection.destroy());
+    if (!connection.lost) {
+      const drop = () => connection.run(`DROP TABLE IF EXISTS ${stage}`);
+      await connection.uninterrupted(drop).catch(() => connection.destroy());
+    }
   }
 }
 

@@ -130,10 +130,8 @@ async function writeChunks(
       });
     }
   } finally {
-    // A failure of the source must not leave a statement running on the connection.
-    await pending.catch((error) => {
-      if (done === 0) throw error;
-    });
+    // A failure of the source must not leave a statement running on the connection; a failure of the statement is thrown below.
+    await Promise.allSettled([pending]);
   }
   await pending;
 }
