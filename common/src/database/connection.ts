@@ -62,6 +62,7 @@ export class Connection implements AsyncDisposable {
   readonly #signal: AbortSignal | undefined;
   #lost: Error | null = null;
   #running = 0;
+  #onLost: (error: Error) => void = () => {};
   #shields = 0;
 
   constructor(
@@ -78,6 +79,7 @@ export class Connection implements AsyncDisposable {
     this.#signal = signal;
     driver.on('error', (error) => {
       this.#lost = error;
+      this.#onLost(error);
     });
   }
 
@@ -180,6 +182,8 @@ export class Connection implements AsyncDisposable {
     try {
       return await new Promise<unknown>((resolve, reject) => {
         watch.failed.catch(reject);
+        // A query without a callback hears of a lost connection only here.
+        this.#onLost = reject;
         const options = {
           sql,
           values: [...values],

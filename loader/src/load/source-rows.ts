@@ -5,6 +5,7 @@ import type { TableDefinition } from '@tableset/common/database/table-definition
 import type { LoadTable } from '../config/load-config.ts';
 import { openRows } from '../core/encode-rows.ts';
 import type { EncodedRows, EncodeOptions, Reject } from '../core/encoded-rows.ts';
+import { loaderError } from '../errors.ts';
 import type { RecordSet, Source } from '../sources/source.ts';
 
 export interface SourcePass {
@@ -62,10 +63,11 @@ export async function* sourceRows(pass: SourcePass): AsyncGenerator<EncodedRows>
         let filled = 0;
         while (filled < buffer.length) {
           const { bytesRead } = await handle.read(buffer, filled, buffer.length - filled, start + filled);
-          if (bytesRead === 0) break;
+          if (bytesRead === 0)
+            throw loaderError('LOAD_SOURCE_CHANGED', `${file.name} became shorter while it was read`);
           filled += bytesRead;
         }
-        return buffer.subarray(0, filled);
+        return buffer;
       };
       yield remember(await openRows({ name: file.name, byteLength: size, read }, options(format)));
     } else {
