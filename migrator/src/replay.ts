@@ -1,8 +1,8 @@
 import type { Connection } from '@tableset/common/database/connection.ts';
 import { serverErrno } from '@tableset/common/database/errno.ts';
-import { quoteIdentifier } from '@tableset/common/database/quoting.ts';
 import { type SqlWord, sqlWords } from './core/sql-words.ts';
-import { normaliseDefinition, objectKey, type Snapshot, sameSnapshot, snapshotObjects } from './objects.ts';
+import { objectKey, type Snapshot, sameSnapshot, snapshotObjects } from './objects.ts';
+import { matchesOnCopy } from './replay-copy.ts';
 import { inScratchSchema } from './scratch.ts';
 import type { DatabaseObject, Step } from './step.ts';
 
@@ -29,8 +29,9 @@ export async function tookEffect(
   if (step.class.leavesSchema || readsRows(step)) return false;
   try {
     return (
+      (await replayedOnCopy(connection, step, before, now)) ??
       (await inScratchSchema(connection, () => replayed(connection, step, before, now))) ??
-      (await replayedInTemporaryTable(connection, step, before, now))
+      false
     );
   } catch (error) {
     // The server refuses the copy or the statement on it: then nothing is proved.
@@ -43,6 +44,20 @@ function readsRows(step: Step): boolean {
   return step.class.verb === 'CREATE TABLE' && sqlWords(step.text).some((word) => word.value === 'SELECT');
 }
 
+async function replayedOnCopy(
+  connection: Connection,
+  step: Step,
+  before: Snapshot,
+  now: Snapshot,
+): Promise<boolean | null> {
+  const [object, another] = step.objects;
+  if (object === undefined || another !== undefined || object.kind !== 'table') return null;
+  const key = objectKey(object);
+  const definition = now[key] ?? null;
+  if (definition === null) return false;
+  return await matchesOnCopy(connection, step.text, object.name, before[key] ?? null, definition);
+}
+
 /** In a schema of its own the names, constraints and partitions are the very same. */
 async function replayed(connection: Connection, step: Step, before: Snapshot, now: Snapshot): Promise<boolean> {
   for (const definition of new Set(Object.values(before))) {
@@ -51,37 +66,6 @@ async function replayed(connection: Connection, step: Step, before: Snapshot, no
   await connection.run(step.text);
   const result = await snapshotObjects(connection, step.objects);
   return result !== null && sameSnapshot(result, now);
-}
-
-/** A temporary table hides the real one of its name, so that the statement runs as it stands; it can have no foreign keys. */
-async function replayedInTemporaryTable(
-  connection: Connection,
-  step: Step,
-  before: Snapshot,
-  now: Snapshot,
-): Promise<boolean> {
-  const [object, another] = step.objects;
-  if (object === undefined || another !== undefined || object.kind !== 'table') return false;
-  const table = quoteIdentifier(object.name);
-  const old = before[objectKey(object)] ?? null;
-  const creating = step.class.verb === 'CREATE TABLE';
-  const temporary = asTemporary(old ?? step.text);
-  if (creating !== (old === null) || temporary === null) return false;
-  try {
-    await connection.run(temporary);
-    if (!creating) await connection.run(step.text);
-    const row = await connection.row(`SHOW CREATE TABLE ${table}`);
-    const shown = normaliseDefinition(String(row?.['Create Table'] ?? ''));
-    return shown.replace(/^CREATE TEMPORARY TABLE/, 'CREATE TABLE') === now[objectKey(object)];
-  } finally {
-    if (!connection.lost) await connection.run(`DROP TEMPORARY TABLE IF EXISTS ${table}`);
-  }
-}
-
-function asTemporary(definition: string): string | null {
-  return /^CREATE\s+TABLE\b/i.test(definition)
-    ? definition.replace(/^CREATE\s+TABLE\b/i, 'CREATE TEMPORARY TABLE')
-    : null;
 }
 
 /** One table under a new name, its definition otherwise the same. */

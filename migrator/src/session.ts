@@ -1,4 +1,5 @@
-import { type Connection, connect, delay, sqlMode } from '@tableset/common/database/connection.ts';
+import { connect, delay, sqlMode } from '@tableset/common/database/connect.ts';
+import type { Connection } from '@tableset/common/database/connection.ts';
 import { quoteIdentifier } from '@tableset/common/database/quoting.ts';
 import type { Output } from '@tableset/common/output/output.ts';
 import type { DatabaseSettings } from '@tableset/common/settings/database.ts';

@@ -2,7 +2,7 @@ import type { Connection } from '@tableset/common/database/connection.ts';
 import type { Output } from '@tableset/common/output/output.ts';
 import { textTable } from '@tableset/common/output/table.ts';
 import type { VerbResult } from '@tableset/common/program.ts';
-import { migrationStatus, type StatusEntry } from './core/status.ts';
+import { type MigrationStatus, migrationStatus, type StatusEntry } from './core/status.ts';
 import { type HistoryRow, journalTable, plannedRow, readHistory } from './history.ts';
 import { type OpenTarget, type Target, withTarget } from './open-target.ts';
 import { newestOf } from './up.ts';
@@ -14,15 +14,16 @@ export async function migrationReport(target: Target, output: Output, signal: Ab
 
 async function report({ connection, folder }: OpenTarget): Promise<VerbResult> {
   const history = (await readHistory(connection)) ?? [];
-  const rows = new Map(history.map((row) => [plannedRow(row), row]));
-  const entries = migrationStatus(folder, [...rows.keys()]);
+  const rows = new Map(history.map((row) => [row.id, row]));
+  const entries = migrationStatus(folder, history.map(plannedRow));
   const migrations = [];
   for (const entry of entries) {
-    const row = entry.row === undefined ? undefined : rows.get(entry.row);
+    const row = entry.row === undefined ? undefined : rows.get(entry.row.version ?? `R__${entry.row.name}`);
     const unfinished = entry.status === 'running' || entry.status === 'failed';
     migrations.push({ ...described(entry, row), ...(unfinished && row ? await progressOf(connection, row) : {}) });
   }
-  const pending = entries.filter(({ status }) => status === 'pending' || status === 'out-of-order').length;
+  const waiting: readonly MigrationStatus[] = ['pending', 'out-of-order', 'running', 'failed'];
+  const pending = entries.filter(({ status }) => waiting.includes(status)).length;
   const version = newestOf(folder, history);
   return {
     summary: { outcome: 'done', pending, version, format: folder.format, migrations, passedOver: folder.passedOver },

@@ -9,7 +9,7 @@ export type Effect =
   | 'begin'
   | 'commit'
   | 'rollback'
-  /** SET autocommit. */
+  /** SET that changes or reads autocommit. */
   | 'autocommit'
   | 'lock-tables'
   | 'unlock-tables'
@@ -98,6 +98,8 @@ function effectOf(facts: StatementClass, text: string, objects: readonly Databas
     case 'dml':
     case 'set-session':
     case 'set-user-variable':
+      // Also where it is only read: the file must not see the runner's own value.
+      return /\bautocommit\b/i.test(text) ? 'autocommit' : 'transactional';
     case 'temporary-table':
     case 'prepare':
     case 'deallocate':

@@ -41,11 +41,11 @@ async function upFrom(
 
   const plan = planOf(folder, history, settings);
   tellAhead(plan, settings, output);
-  const unfinished = history.some((row) => row.state !== 'applied');
+  const unfinished = history.filter((row) => row.state !== 'applied').length;
   if (settings.dryRun) return dryRun(plan, history);
-  if (plan.pending.length === 0 && !unfinished) return done([], leftOf(folder, history, settings), plan.version);
+  if (plan.pending.length === 0 && unfinished === 0) return done([], leftOf(folder, history, settings), plan.version);
 
-  return await applyAndReport({ connection, folder }, settings, output, signal, plan);
+  return await applyAndReport({ connection, folder }, settings, output, signal, plan, unfinished);
 }
 
 async function applyAndReport(
@@ -54,6 +54,7 @@ async function applyAndReport(
   output: Output,
   signal: AbortSignal,
   plan: UpPlan,
+  unfinished: number,
 ): Promise<VerbResult> {
   const { applyPending } = await import('./apply.ts');
   const applied: string[] = [];
@@ -72,7 +73,7 @@ async function applyAndReport(
       plan: (rows: readonly HistoryRow[]) => planOf(folder, rows, settings).pending,
     };
     if (!(await applyPending(request, applied))) {
-      const left = plan.pending.length;
+      const left = plan.pending.length + unfinished;
       return {
         summary: { outcome: 'skipped', applied, pending: left, version: plan.version },
         lines: [`skipped: another run holds the lock; ${left} pending`],

@@ -1,6 +1,6 @@
 import { operations, sampleKeys } from '../core/load-sql.ts';
 import type { Delta } from './delta.ts';
-import type { LoadContext, TableCounts, TableLoad } from './table-load.ts';
+import { type LoadContext, noCounts, type TableCounts, type TableLoad } from './table-load.ts';
 
 /** What a load would do to one table. */
 export interface DryRunTable {
@@ -17,17 +17,7 @@ const samplesMax = 10;
 
 /** Turns the staged differences into counts and sample keys. */
 export async function describeDelta(load: TableLoad, delta: Delta | null, context: LoadContext): Promise<DryRunTable> {
-  const base = {
-    table: load.task.table,
-    read: 0,
-    inserted: 0,
-    updated: 0,
-    deleted: 0,
-    unchanged: 0,
-    rejected: 0,
-    held: 0,
-    publish: null,
-  };
+  const base = noCounts(load.task.table);
   if (!delta) return { counts: base, samples: { inserted: [], updated: [], deleted: [] } };
   const { pass, inserts, updates, deletes, held } = delta;
   const unchanged = pass.read - pass.rejected - inserts - updates - held;

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
+import { delay } from '@tableset/common/database/connect.ts';
 import type { Connection } from '@tableset/common/database/connection.ts';
-import { delay } from '@tableset/common/database/connection.ts';
 import { classifyFault, serverErrno } from '@tableset/common/database/errno.ts';
 import type { SchemaLock } from '@tableset/common/database/lock.ts';
 import type { ColumnDefinition, ForeignKeyDefinition } from '@tableset/common/database/table-definition.ts';
@@ -19,7 +19,14 @@ import { furtherUniqueColumns } from '../core/table-rules.ts';
 import { loaderError } from '../errors.ts';
 import type { Delta } from './delta.ts';
 import { duplicateCheck } from './duplicates.ts';
-import { type LoadContext, type PassResult, readSource, type TableCounts, type TableLoad } from './table-load.ts';
+import {
+  type LoadContext,
+  noCounts,
+  type PassResult,
+  readSource,
+  type TableCounts,
+  type TableLoad,
+} from './table-load.ts';
 import { TableWriter } from './table-writer.ts';
 
 /** One table of a set that is published together. */
@@ -129,7 +136,7 @@ function selfReferences(target: LoadTarget): readonly ForeignKeyDefinition[] {
 }
 
 async function writeDelta({ load, delta }: SetMember, deleted: number, connection: Connection): Promise<Published> {
-  if (!delta) return { counts: emptyCounts(load), pass: null, rowCount: null };
+  if (!delta) return { counts: noCounts(load.task.table), pass: null, rowCount: null };
   const { pass } = delta;
   const updated = delta.updates === 0 ? 0 : await updateRows(load, delta, connection);
   const inserted = delta.inserts === 0 ? 0 : await insertRows(load, delta, connection);
@@ -147,20 +154,6 @@ async function writeDelta({ load, delta }: SetMember, deleted: number, connectio
   const publish = inserted + updated + deleted > 0 ? 'delta' : null;
   const rowCount = delta.rowsBefore === null ? null : delta.rowsBefore + inserted - deleted;
   return { counts: { ...counts, publish }, pass, rowCount };
-}
-
-function emptyCounts(load: TableLoad): TableCounts {
-  return {
-    table: load.task.table,
-    read: 0,
-    inserted: 0,
-    updated: 0,
-    deleted: 0,
-    unchanged: 0,
-    rejected: 0,
-    held: 0,
-    publish: null,
-  };
 }
 
 /**
@@ -254,7 +247,7 @@ async function fillEmpty(load: TableLoad, context: LoadContext): Promise<Publish
       }
     },
   });
-  if (!pass) return { counts: emptyCounts(load), pass: null, rowCount: 0 };
+  if (!pass) return { counts: noCounts(load.task.table), pass: null, rowCount: 0 };
   // The writer exists, since the source had a first file; its type does not say so inside the callbacks.
   const { written, duplicates } = writer as unknown as TableWriter;
   const counts = {

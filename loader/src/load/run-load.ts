@@ -1,38 +1,23 @@
-import { type Connection, connect, delay, explainDatabaseError } from '@tableset/common/database/connection.ts';
-import {
-  ensureLedger,
-  finishRun,
-  isMissingTable,
-  readLedgerFormat,
-  startRun,
-} from '@tableset/common/database/ledger.ts';
+import { connect } from '@tableset/common/database/connect.ts';
+import { type Connection, explainDatabaseError } from '@tableset/common/database/connection.ts';
+import { ensureLedger, finishRun, startRun } from '@tableset/common/database/ledger.ts';
 import { acquireLock, type SchemaLock } from '@tableset/common/database/lock.ts';
 import { quoteTable } from '@tableset/common/database/quoting.ts';
-import { readTableDefinition } from '@tableset/common/database/read-table.ts';
-import type { TableDefinition } from '@tableset/common/database/table-definition.ts';
-import { AppError, commonError } from '@tableset/common/errors.ts';
+import { AppError } from '@tableset/common/errors.ts';
 import type { Output } from '@tableset/common/output/output.ts';
 import type { DatabaseSettings, LockSettings } from '@tableset/common/settings/database.ts';
 import type { LoadConfig, LoadTable } from '../config/load-config.ts';
-import { loadOrder } from '../core/load-order.ts';
-import { checkTable, loadKey, publishMode } from '../core/table-rules.ts';
-import { loaderError } from '../errors.ts';
-import { createSource, type Source, type SourceContext } from '../sources/source.ts';
+import { createSource, type SourceContext } from '../sources/source.ts';
 import { openWebhooks } from '../webhooks/webhooks.ts';
 import { type Delta, prepareDelta } from './delta.ts';
 import { type DryRunTable, describeDelta } from './dry-run.ts';
+import { changedTasks, type LoadTask, sourceHash, waitForTables } from './load-tasks.ts';
+import { planSets } from './plan-sets.ts';
 import { type Published, publishSet, type SetMember } from './publish.ts';
 import { describeReject, type RejectCollector, recordRejects } from './reject-collector.ts';
 import { dropLeftovers, loadBySwap } from './swap.ts';
-import type { LoadContext, TableCounts, TableLoad } from './table-load.ts';
-import {
-  definitionHash,
-  isTableAsLoaded,
-  readTableStates,
-  recordTable,
-  settingsHash,
-  type TableState,
-} from './table-state.ts';
+import { type LoadContext, noCounts, type TableCounts, type TableLoad } from './table-load.ts';
+import { definitionHash, recordTable, settingsHash } from './table-state.ts';
 
 export interface LoadRequest {
   readonly config: LoadConfig;
@@ -56,11 +41,6 @@ export interface LoadOutcome {
   readonly changes?: readonly DryRunTable[];
 }
 
-interface Task {
-  readonly task: LoadTable;
-  readonly source: Source;
-}
-
 /**
  * Loads the tables: finds what is to be done, takes the lock, publishes each set of linked tables whole or not at all, writes the ledger, and
  * tells the webhooks of changes after their commit.
@@ -71,13 +51,13 @@ export async function runLoad(request: LoadRequest): Promise<LoadOutcome> {
   const webhooks = request.dryRun
     ? null
     : openWebhooks(config.webhooks, { warn: (message, fields) => output.event('warn', message, fields), guard: null });
-  const tasks: Task[] = [];
+  const tasks: LoadTask[] = [];
   for (const task of request.tasks) tasks.push({ task, source: await createSource(task, request.sources) });
   const localInfile = request.tasks.some((task) => task.localInfile !== 'off');
   const onWait = (reason: string) => output.event('info', 'waiting for the database', { reason });
   await using connection = await connect(request.database, { signal, localInfile, onWait });
   const open = request.ifChanged ? await changedTasks(tasks, connection, request) : tasks;
-  if (open.length === 0) return { outcome: 'done', tables: tasks.map(({ task }) => untouched(task)) };
+  if (open.length === 0) return { outcome: 'done', tables: tasks.map(({ task }) => noCounts(task.table)) };
   await waitForTables(open, connection, request);
   if (request.dryRun) return await dryRun(open, connection, request);
   const busy = { signal, onWait: (wait: object) => output.event('info', 'waiting for the lock', { ...wait }) };
@@ -93,83 +73,11 @@ export async function runLoad(request: LoadRequest): Promise<LoadOutcome> {
   for (const warning of (await webhooks?.tell(changes, signal)) ?? [])
     output.event('warn', warning.message, { code: warning.code, ...warning.details });
   const byTable = new Map(loaded.map(({ counts }) => [counts.table, counts]));
-  return { outcome: 'done', tables: tasks.map(({ task }) => byTable.get(task.table) ?? untouched(task)) };
-}
-
-function untouched(task: LoadTable): TableCounts {
-  return {
-    table: task.table,
-    read: 0,
-    inserted: 0,
-    updated: 0,
-    deleted: 0,
-    unchanged: 0,
-    rejected: 0,
-    held: 0,
-    publish: null,
-  };
-}
-
-/** The tasks whose source, settings, table definition or table are not as the ledger says they were. */
-async function changedTasks(
-  tasks: readonly Task[],
-  connection: Connection,
-  request: LoadRequest,
-): Promise<readonly Task[]> {
-  let states: ReadonlyMap<string, TableState>;
-  try {
-    states = await readTableStates(
-      connection,
-      tasks.map(({ task }) => task.table),
-    );
-  } catch (error) {
-    if (isMissingTable(error)) return tasks;
-    throw error;
-  }
-  const changed: Task[] = [];
-  for (const each of tasks) {
-    const state = states.get(each.task.table);
-    const unchanged =
-      state !== undefined &&
-      state.settingsHash === settingsHash(each.task) &&
-      state.sourceHash !== null &&
-      state.sourceHash === (await fingerprint(each.source, request.signal)) &&
-      (await isTableAsLoaded(connection, each.task.table, state));
-    if (!unchanged) changed.push(each);
-  }
-  return changed;
-}
-
-async function fingerprint(source: Source, signal: AbortSignal): Promise<string | null> {
-  const { kind, value } = await source.fingerprint(signal);
-  return kind === 'none' ? null : `${kind}:${value}`;
-}
-
-/** Waits, without the lock that a migration would need, for tables that do not exist yet. */
-async function waitForTables(tasks: readonly Task[], connection: Connection, request: LoadRequest): Promise<void> {
-  const names = tasks.map(({ task }) => task.table);
-  const deadline = Date.now() + request.database.waitSeconds * 1000;
-  for (let told = false; ; told = true) {
-    const rows = await connection.rows(
-      `SELECT TABLE_NAME AS name FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_NAME IN (${names.map(() => '?').join(',')})`,
-      [request.database.name, ...names],
-    );
-    const found = new Set(rows.map((row) => String(row['name']).toLowerCase()));
-    const missing = names.filter((name) => !found.has(name.toLowerCase()));
-    if (missing.length === 0) return;
-    if (Date.now() >= deadline) {
-      throw loaderError(
-        'LOAD_TABLE_MISSING',
-        `schema ${request.database.name} has no table ${missing.join(', ')}${request.database.waitSeconds > 0 ? ` after ${request.database.waitSeconds} s` : ''}`,
-      );
-    }
-    if (!told) request.output.event('info', 'waiting for tables', { missing });
-    await delay(500, request.signal);
-  }
+  return { outcome: 'done', tables: tasks.map(({ task }) => byTable.get(task.table) ?? noCounts(task.table)) };
 }
 
 async function loadLocked(
-  tasks: readonly Task[],
+  tasks: readonly LoadTask[],
   lock: SchemaLock,
   request: LoadRequest,
 ): Promise<readonly { counts: TableCounts; runId: string }[]> {
@@ -186,7 +94,7 @@ async function loadLocked(
   };
   const counts: TableCounts[] = [];
   try {
-    for (const set of await planSets(tasks, context, request)) {
+    for (const set of await planSets(tasks, context, request.database.name)) {
       const published = await loadSet(set, lock, context, (done) => recordSet(set, done, connection, runId, request));
       counts.push(...published.map((each) => each.counts));
       await writeRejects(context, runId);
@@ -237,101 +145,6 @@ async function failed(
         details: { ...known.details, summary: { tables: counts } },
       })
     : error;
-}
-
-/** Reads the definitions, refuses what cannot be loaded, and groups linked tables. */
-async function planSets(
-  tasks: readonly Task[],
-  context: LoadContext,
-  request: LoadRequest,
-): Promise<readonly (readonly TableLoad[])[]> {
-  const { connection } = context;
-  const schema = request.database.name;
-  const byDefinition = new Map<TableDefinition, Task>();
-  for (const each of tasks) {
-    const definition = await readTableDefinition(connection, schema, each.task.table);
-    if (!definition) throw loaderError('LOAD_TABLE_UNSUITABLE', `${each.task.table} is no base table`);
-    checkTable(each.task, definition);
-    byDefinition.set(definition, each);
-  }
-  const order = loadOrder([...byDefinition.keys()]);
-  if (!order.ok)
-    throw loaderError('LOAD_FOREIGN_KEY_CYCLE', `${order.cycle.join(' → ')} refer to each other in a circle`);
-  const states =
-    (await readLedgerFormat(connection)) === null
-      ? new Map<string, TableState>()
-      : await readTableStates(
-          connection,
-          tasks.map(({ task }) => task.table),
-        );
-  const sets: TableLoad[][] = [];
-  let ordinal = 0;
-  for (const definitions of order.sets) {
-    const set: TableLoad[] = [];
-    for (const definition of definitions) {
-      const each = byDefinition.get(definition);
-      if (each)
-        set.push(
-          await planTable(each, definition, ordinal++, definitions.length > 1, states.get(each.task.table), context),
-        );
-    }
-    sets.push(set);
-  }
-  return sets;
-}
-
-async function planTable(
-  { task, source }: Task,
-  definition: TableDefinition,
-  ordinal: number,
-  linked: boolean,
-  state: TableState | undefined,
-  context: LoadContext,
-): Promise<TableLoad> {
-  const { connection } = context;
-  const key = loadKey(task, definition);
-  const table = quoteTable(definition.schema, definition.name);
-  const empty = (await connection.row(`SELECT 1 AS taken FROM ${table} LIMIT 1`)) === null;
-  const archived =
-    state?.archivedBefore && state.dateColumn ? { dateColumn: state.dateColumn, before: state.archivedBefore } : null;
-  const mode = publishMode(task, definition, { empty, dryRun: context.dryRun, archived: archived !== null, linked });
-  if (task.localInfile === 'on' && !connection.server.localInfile) {
-    throw commonError('SETTING_INVALID', `${task.table}: localInfile is on, and the server's local_infile is off`, {
-      hint: 'Set localInfile to auto, or local_infile=ON on the server.',
-    });
-  }
-  return {
-    task,
-    definition,
-    key,
-    source,
-    mode,
-    ordinal,
-    archived,
-    localInfile: task.localInfile !== 'off' && connection.server.localInfile,
-    rowsBefore: empty ? 0 : await countRows(connection, definition, task.mode === 'mirror', state),
-  };
-}
-
-/** Exact where a guard works in percent of it, else what the server estimates or the ledger remembers. */
-async function countRows(
-  connection: Connection,
-  definition: TableDefinition,
-  exact: boolean,
-  state: TableState | undefined,
-): Promise<number> {
-  if (exact)
-    return Number(
-      (await connection.row(`SELECT COUNT(*) AS count FROM ${quoteTable(definition.schema, definition.name)}`))?.[
-        'count'
-      ],
-    );
-  if (connection.server.flavour === 'mysql') await connection.run('SET SESSION information_schema_stats_expiry = 0');
-  const row = await connection.row(
-    'SELECT TABLE_ROWS AS estimate FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?',
-    [definition.schema, definition.name],
-  );
-  return Math.max(1, Number(row?.['estimate'] ?? 0), Number(state?.rowCount ?? 0));
 }
 
 /** Loads one set of linked tables; a single table may be swapped in. */
@@ -386,7 +199,7 @@ async function recordSet(
     await recordTable(connection, {
       table: task.table,
       source: source.describe(),
-      sourceHash: await fingerprint(source, request.signal),
+      sourceHash: await sourceHash(source, request.signal),
       settingsHash: settingsHash(task),
       definitionHash: definitionHash(definition.createStatement),
       createdAt: made ? String(made['created']) : definition.createTime,
@@ -403,7 +216,7 @@ async function recordSet(
 }
 
 /** Compares without the lock and without writing anything but temporary tables. */
-async function dryRun(tasks: readonly Task[], connection: Connection, request: LoadRequest): Promise<LoadOutcome> {
+async function dryRun(tasks: readonly LoadTask[], connection: Connection, request: LoadRequest): Promise<LoadOutcome> {
   const context: LoadContext = {
     connection,
     output: request.output,
@@ -412,7 +225,7 @@ async function dryRun(tasks: readonly Task[], connection: Connection, request: L
     rejects: new Map<string, RejectCollector>(),
   };
   const changes: DryRunTable[] = [];
-  for (const set of await planSets(tasks, context, request)) {
+  for (const set of await planSets(tasks, context, request.database.name)) {
     const targets: (Delta | null)[] = [];
     for (const load of set) {
       const delta = await prepareDelta(

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { type Connection, connect } from '@tableset/common/database/connection.ts';
+import { connect } from '@tableset/common/database/connect.ts';
+import type { Connection } from '@tableset/common/database/connection.ts';
 import type { SchemaLock } from '@tableset/common/database/lock.ts';
 import { quoteIdentifier } from '@tableset/common/database/quoting.ts';
 import { withoutCounter } from '@tableset/common/database/read-table.ts';
@@ -7,7 +8,7 @@ import { type LoadTarget, targetTable } from '../core/load-sql.ts';
 import { loaderError } from '../errors.ts';
 import { duplicateCheck } from './duplicates.ts';
 import type { Published } from './publish.ts';
-import { type LoadContext, readSource, type TableLoad } from './table-load.ts';
+import { type LoadContext, noCounts, readSource, type TableLoad } from './table-load.ts';
 import { type RowBlock, TableWriter } from './table-writer.ts';
 
 /** Names of a table's staging tables start with this; anything else of the kind was left by a run that died. */
@@ -33,17 +34,7 @@ export async function loadBySwap(load: TableLoad, lock: SchemaLock, context: Loa
     const { pass, written, duplicates } = await fillStage(load, context, stage);
     if (!pass)
       return {
-        counts: {
-          table: load.task.table,
-          read: 0,
-          inserted: 0,
-          updated: 0,
-          deleted: 0,
-          unchanged: 0,
-          rejected: 0,
-          held: 0,
-          publish: null,
-        },
+        counts: noCounts(load.task.table),
         pass: null,
         rowCount: 0,
       };

@@ -26,6 +26,11 @@ export interface TableCounts {
   readonly publish: PublishMode | null;
 }
 
+/** Counts of a table for which nothing was read and nothing done. */
+export function noCounts(table: string): TableCounts {
+  return { table, read: 0, inserted: 0, updated: 0, deleted: 0, unchanged: 0, rejected: 0, held: 0, publish: null };
+}
+
 /** One table's load, as its steps pass it on. */
 export interface TableLoad {
   readonly task: LoadTable;

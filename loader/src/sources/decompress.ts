@@ -11,7 +11,8 @@ export interface DecompressLimits {
 }
 
 const ratioFloorBytes = 256 * 1024 * 1024;
-const outputBytes = 256 * 1024;
+/** Larger pieces are no faster and leave more behind for the garbage collector: 64 KiB peaked at 113 MB, 256 KiB at 176. */
+const outputBytes = 64 * 1024;
 
 /** The compression that a name's ending tells. */
 export function compressionByEnding(name: string): Compression {

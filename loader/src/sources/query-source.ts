@@ -1,4 +1,5 @@
-import { type Connection, connect } from '@tableset/common/database/connection.ts';
+import { connect } from '@tableset/common/database/connect.ts';
+import type { Connection } from '@tableset/common/database/connection.ts';
 import { serverErrno } from '@tableset/common/database/errno.ts';
 import { databaseFailure } from '@tableset/common/database/failure.ts';
 import { quoteIdentifier } from '@tableset/common/database/quoting.ts';

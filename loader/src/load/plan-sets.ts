@@ -1,0 +1,106 @@
+import type { Connection } from '@tableset/common/database/connection.ts';
+import { readLedgerFormat } from '@tableset/common/database/ledger.ts';
+import { quoteTable } from '@tableset/common/database/quoting.ts';
+import { readTableDefinition } from '@tableset/common/database/read-table.ts';
+import type { TableDefinition } from '@tableset/common/database/table-definition.ts';
+import { commonError } from '@tableset/common/errors.ts';
+import { loadOrder } from '../core/load-order.ts';
+import { checkTable, loadKey, publishMode } from '../core/table-rules.ts';
+import { loaderError } from '../errors.ts';
+import type { LoadTask } from './load-tasks.ts';
+import type { LoadContext, TableLoad } from './table-load.ts';
+import { readTableStates, type TableState } from './table-state.ts';
+
+/** Reads the definitions, refuses what cannot be loaded, and groups linked tables. */
+export async function planSets(
+  tasks: readonly LoadTask[],
+  context: LoadContext,
+  schema: string,
+): Promise<readonly (readonly TableLoad[])[]> {
+  const { connection } = context;
+  const byDefinition = new Map<TableDefinition, LoadTask>();
+  for (const each of tasks) {
+    const definition = await readTableDefinition(connection, schema, each.task.table);
+    if (!definition) throw loaderError('LOAD_TABLE_UNSUITABLE', `${each.task.table} is no base table`);
+    checkTable(each.task, definition);
+    byDefinition.set(definition, each);
+  }
+  const order = loadOrder([...byDefinition.keys()]);
+  if (!order.ok)
+    throw loaderError('LOAD_FOREIGN_KEY_CYCLE', `${order.cycle.join(' → ')} refer to each other in a circle`);
+  const states =
+    (await readLedgerFormat(connection)) === null
+      ? new Map<string, TableState>()
+      : await readTableStates(
+          connection,
+          tasks.map(({ task }) => task.table),
+        );
+  const sets: TableLoad[][] = [];
+  let ordinal = 0;
+  for (const definitions of order.sets) {
+    const set: TableLoad[] = [];
+    for (const definition of definitions) {
+      const each = byDefinition.get(definition);
+      if (each)
+        set.push(
+          await planTable(each, definition, ordinal++, definitions.length > 1, states.get(each.task.table), context),
+        );
+    }
+    sets.push(set);
+  }
+  return sets;
+}
+
+async function planTable(
+  { task, source }: LoadTask,
+  definition: TableDefinition,
+  ordinal: number,
+  linked: boolean,
+  state: TableState | undefined,
+  context: LoadContext,
+): Promise<TableLoad> {
+  const { connection } = context;
+  const key = loadKey(task, definition);
+  const table = quoteTable(definition.schema, definition.name);
+  const empty = (await connection.row(`SELECT 1 AS taken FROM ${table} LIMIT 1`)) === null;
+  const archived =
+    state?.archivedBefore && state.dateColumn ? { dateColumn: state.dateColumn, before: state.archivedBefore } : null;
+  const mode = publishMode(task, definition, { empty, dryRun: context.dryRun, archived: archived !== null, linked });
+  if (task.localInfile === 'on' && !connection.server.localInfile) {
+    throw commonError('SETTING_INVALID', `${task.table}: localInfile is on, and the server's local_infile is off`, {
+      hint: 'Set localInfile to auto, or local_infile=ON on the server.',
+    });
+  }
+  return {
+    task,
+    definition,
+    key,
+    source,
+    mode,
+    ordinal,
+    archived,
+    localInfile: task.localInfile !== 'off' && connection.server.localInfile,
+    rowsBefore: empty ? 0 : await countRows(connection, definition, task.mode === 'mirror', state),
+  };
+}
+
+/** Exact where a guard works in percent of it, else what the server estimates or the ledger remembers. */
+async function countRows(
+  connection: Connection,
+  definition: TableDefinition,
+  exact: boolean,
+  state: TableState | undefined,
+): Promise<number> {
+  if (exact)
+    return Number(
+      (await connection.row(`SELECT COUNT(*) AS count FROM ${quoteTable(definition.schema, definition.name)}`))?.[
+        'count'
+      ],
+    );
+  if (connection.server.flavour === 'mysql') await connection.run('SET SESSION information_schema_stats_expiry = 0');
+  const row = await connection.row(
+    'SELECT TABLE_ROWS AS estimate FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?',
+    [definition.schema, definition.name],
+  );
+  return Math.max(1, Number(row?.['estimate'] ?? 0), Number(state?.rowCount ?? 0));
+}
