@@ -1,7 +1,11 @@
 /** Bundles each image's program into its dist folder: `node tools/build.ts [WORKSPACE…]`, by default both. */
+import { execFile } from 'node:child_process';
 import { access, mkdir, mkdtemp, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { build } from 'esbuild';
+
+const run = promisify(execFile);
 
 const root = join(import.meta.dirname, '..');
 const images = ['migrator', 'loader'];
@@ -18,6 +22,13 @@ const unusedDrivers = [
   'sqlite3',
   'tedious',
 ];
+
+/**
+ * Bundled CommonJS modules call require for Node's own modules. The minifier does not know of the names in here, so they
+ * are ones that it never makes up.
+ */
+const requireForCommonJs =
+  "import{createRequire as createRequireForBundle}from'node:module';const require=createRequireForBundle(import.meta.url);";
 
 /** Old chunks stay this long, because a program that still runs may load one of them lazily. */
 const chunkRetentionMs = 3_600_000;
@@ -48,9 +59,11 @@ async function buildImage(workspace: string): Promise<number> {
       chunkNames: 'chunk-[name]-[hash]',
       // The bundler's own binary cannot be bundled; where it is needed, it is loaded from node_modules.
       external: [...unusedDrivers, 'esbuild'],
-      banner: { js: "import{createRequire as r}from'node:module';const require=r(import.meta.url);" },
+      banner: { js: requireForCommonJs },
       logLevel: 'warning',
     });
+    // A bundle that does not even start must not take the place of one that does.
+    await run(process.execPath, [join(draft, 'main.mjs'), '--help']);
     const names = (await readdir(draft)).sort((a, b) => Number(isEntry(a)) - Number(isEntry(b)));
     let bytes = 0;
     for (const name of names) {

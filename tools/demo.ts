@@ -192,6 +192,7 @@ try {
   await demo(stop.signal, way);
   say('Done. Nothing is left behind. README.md says how to use it for your own tables.');
 } catch (error) {
-  console.error(`\nThe demo failed: ${error instanceof Error ? error.message : String(error)}`);
+  const reason: unknown = stop.signal.aborted ? stop.signal.reason : error;
+  console.error(`\nThe demo failed: ${reason instanceof Error ? reason.message : String(reason)}`);
   process.exitCode = 1;
 }
