@@ -12,7 +12,8 @@ import type {
 import { RowEncoder } from './encoding/row-encoder.ts';
 import { jsonFields, planRows } from './mapping.ts';
 import { ByteWindow } from './records/byte-window.ts';
-import { type DelimitedDialect, DelimitedReader } from './records/delimited-reader.ts';
+import type { DelimitedDialect } from './records/delimited-dialect.ts';
+import { DelimitedReader } from './records/delimited-reader.ts';
 import { JsonReader } from './records/json-reader.ts';
 import { type RecordReader, readStates } from './records/record-reader.ts';
 import { SNIFF_BYTES, sniffText } from './records/sniff.ts';
@@ -37,12 +38,6 @@ export async function openRows(input: RowsInput, options: EncodeOptions): Promis
     throw loaderError('LOAD_FORMAT_MISMATCH', `${input.name}: ${options.format} is read as a stream`);
   const { openParquet } = await import('./records/parquet-rows.ts');
   return openParquet(input, options);
-}
-
-/** The chunks of a source whose plan need not be known before: each chunk has it. */
-export async function* encodeRows(input: RowsInput, options: EncodeOptions): AsyncGenerator<EncodedChunk, void> {
-  const rows = await openRows(input, options);
-  yield* rows.chunks;
 }
 
 /** Feeds a window from a source. */
@@ -77,6 +72,8 @@ class Feeder {
 
   /** Reads on behind a record that the window does not hold whole. */
   async more(): Promise<void> {
+    // A reader that wants more than there is would be asked again for ever.
+    if (this.window.ended) throw new Error(`${this.window.name}: a reader went beyond the end of the source`);
     await this.fill(this.window.wanted());
   }
 
@@ -98,11 +95,11 @@ async function openText(input: BytesInput, options: EncodeOptions): Promise<Enco
         : await openDelimited(feeder, input.name, options);
     if (opened === null) {
       await feeder.close();
-      return { plan: null, counts, chunks: noChunks() };
+      return { plan: null, counts, chunks: noChunks(), close: async () => undefined };
     }
     const { reader, plan, delimiter } = opened;
     const encoder = new RowEncoder(reader, plan, input.name, options, counts, delimiter);
-    return { plan, counts, chunks: chunksOf(feeder, encoder) };
+    return { plan, counts, chunks: chunksOf(feeder, encoder), close: () => feeder.close() };
   } catch (error) {
     // The first error is the one to tell; one of closing would hide it.
     await feeder.close().catch(() => undefined);

@@ -124,6 +124,8 @@ export interface EncodedRows {
   /** Null if the source has no bytes (or an empty JSON array), so that nothing tells its fields. */
   readonly plan: RowPlan | null;
   readonly counts: Readonly<EncodeCounts>;
-  /** May be iterated once. */
+  /** May be iterated once; its end, early or not, closes the input. */
   readonly chunks: AsyncIterable<EncodedChunk>;
+  /** Closes the input where the chunks are not wanted after all. */
+  close(): Promise<void>;
 }

@@ -43,6 +43,11 @@ export function bucketTable(target: LoadTarget): string {
   return quoteIdentifier(`tableset_buckets_${target.ordinal}`);
 }
 
+/** The temporary table of what held rows are referred to by, quoted. */
+export function heldTable(target: LoadTarget): string {
+  return quoteIdentifier(`tableset_held_${target.ordinal}`);
+}
+
 /**
  * The definition line of each column, verbatim as SHOW CREATE TABLE prints it: the exact type, character set, collation and
  * spatial reference, which information_schema gives only in pieces.
@@ -173,6 +178,12 @@ export function findDeletes(target: LoadTarget, bucket: string | null): string {
     WHERE s.${quoteIdentifier(target.key[0] ?? '')} IS NULL${within}`;
 }
 
+/** A key that is to be updated although the bucket that its row in the table lies in agrees with the source, if there is one. */
+export function findConfirmedUpdates(target: LoadTarget, bucket: string): string {
+  return `SELECT ${target.key.map((name) => `t.${quoteIdentifier(name)}`).join(', ')} FROM ${keyTable(target)} k STRAIGHT_JOIN ${targetTable(target)} t ON ${keysMatch(target, 'k', 't')}
+    WHERE k.${operationColumn} = ${operations.update} AND ${bucket} NOT IN (SELECT bucket FROM ${bucketTable(target)}) LIMIT 1`;
+}
+
 export function countOperations(target: LoadTarget): string {
   return `SELECT ${operationColumn} AS operation, COUNT(*) AS count FROM ${keyTable(target)} GROUP BY ${operationColumn}`;
 }
@@ -187,18 +198,38 @@ export function publishDeletes(target: LoadTarget): string {
   return `DELETE t FROM ${keyTable(target)} k STRAIGHT_JOIN ${targetTable(target)} t ON ${keysMatch(target, 'k', 't')} WHERE k.${operationColumn} = ${operations.delete}`;
 }
 
-/** Updates every fed column of the keys that differ; null when there is no column beside an exact key. */
-export function publishUpdates(target: LoadTarget, columns: readonly ColumnDefinition[] = target.columns): string {
-  const assignments = columns.map((column) => `t.${quoteIdentifier(column.name)} = s.${quoteIdentifier(column.name)}`);
-  return `UPDATE ${keyTable(target)} k STRAIGHT_JOIN ${stageTable(target)} s ON ${keysMatch(target, 'k', 's')} STRAIGHT_JOIN ${targetTable(target)} t ON ${keysMatch(target, 'k', 't')}
-    SET ${assignments.join(', ')} WHERE k.${operationColumn} = ${operations.update}`;
+/** Updates every fed column of the keys that differ, the key too: its bytes may differ where its collation calls it equal. */
+export function publishUpdates(target: LoadTarget): string {
+  const assignments = target.columns.map(
+    (column) => `t.${quoteIdentifier(column.name)} = s.${quoteIdentifier(column.name)}`,
+  );
+  return `${updateJoin(target)} SET ${assignments.join(', ')} WHERE k.${operationColumn} = ${operations.update}`;
 }
 
-/** First of two steps for swapped unique values: sets nullable columns of further unique keys to NULL where their value changes. */
-export function clearUniques(target: LoadTarget, columns: readonly ColumnDefinition[]): string {
-  const changed = columns.map((column) => `NOT (${sameValue(column, 's', 't')})`).join(' OR ');
-  return `UPDATE ${keyTable(target)} k STRAIGHT_JOIN ${stageTable(target)} s ON ${keysMatch(target, 'k', 's')} STRAIGHT_JOIN ${targetTable(target)} t ON ${keysMatch(target, 'k', 't')}
-    SET ${columns.map((column) => `t.${quoteIdentifier(column.name)} = NULL`).join(', ')} WHERE k.${operationColumn} = ${operations.update} AND (${changed})`;
+/**
+ * First of two steps for swapped unique values: where a column of a further unique key changes, the nullable ones of them become NULL,
+ * which clashes with nothing.
+ * @param clashing the columns of further unique keys, at least one of them nullable
+ */
+export function clearUniques(target: LoadTarget, clashing: readonly ColumnDefinition[]): string {
+  const changed = clashing.map((column) => `NOT (${sameValue(column, 's', 't')})`).join(' OR ');
+  const nullable = clashing.filter((column) => column.nullable);
+  return `${updateJoin(target)} SET ${nullable.map((column) => `t.${quoteIdentifier(column.name)} = NULL`).join(', ')} WHERE k.${operationColumn} = ${operations.update} AND (${changed})`;
+}
+
+/** First of two steps for JSON documents that the server calls equal although their text differs: they become another document. */
+export function blankJson(target: LoadTarget, documents: readonly ColumnDefinition[]): string {
+  const hidden = documents.map((column) => {
+    const name = quoteIdentifier(column.name);
+    return { name, changes: `(t.${name} = s.${name} AND NOT (${sameValue(column, 's', 't')}))` };
+  });
+  const blanks = hidden.map(({ name, changes }) => `t.${name} = IF(${changes}, CAST('"tableset"' AS JSON), t.${name})`);
+  return `${updateJoin(target)} SET ${blanks.join(', ')} WHERE k.${operationColumn} = ${operations.update} AND (${hidden.map(({ changes }) => changes).join(' OR ')})`;
+}
+
+/** `UPDATE` of the keys, the stage and the target, joined. */
+function updateJoin(target: LoadTarget): string {
+  return `UPDATE ${keyTable(target)} k STRAIGHT_JOIN ${stageTable(target)} s ON ${keysMatch(target, 'k', 's')} STRAIGHT_JOIN ${targetTable(target)} t ON ${keysMatch(target, 'k', 't')}`;
 }
 
 export function publishInserts(target: LoadTarget): string {
@@ -233,12 +264,17 @@ export function markInserted(target: LoadTarget): string {
 }
 
 /** Deletes the listed rows that no other row of the same table refers to. */
-export function deletableChildren(target: LoadTarget, reference: ForeignKeyDefinition): string {
-  const match = reference.columns.map(
-    (name, part) => `c.${quoteIdentifier(name)} = t.${quoteIdentifier(reference.referencedColumns[part] ?? '')}`,
-  );
-  return `DELETE t FROM ${keyTable(target)} k STRAIGHT_JOIN ${targetTable(target)} t ON ${keysMatch(target, 'k', 't')} LEFT JOIN ${targetTable(target)} c ON ${match.join(' AND ')} AND NOT (${keysMatch(target, 'c', 't')})
-    WHERE k.${operationColumn} = ${operations.delete} AND c.${quoteIdentifier(reference.columns[0] ?? '')} IS NULL`;
+export function deletableChildren(target: LoadTarget, references: readonly ForeignKeyDefinition[]): string {
+  const referring = references.map((reference, index) => {
+    const match = reference.columns.map(
+      (name, part) =>
+        `c${index}.${quoteIdentifier(name)} = t.${quoteIdentifier(reference.referencedColumns[part] ?? '')}`,
+    );
+    return ` LEFT JOIN ${targetTable(target)} c${index} ON ${match.join(' AND ')} AND NOT (${keysMatch(target, `c${index}`, 't')})`;
+  });
+  const free = references.map((reference, index) => `c${index}.${quoteIdentifier(reference.columns[0] ?? '')} IS NULL`);
+  return `DELETE t FROM ${keyTable(target)} k STRAIGHT_JOIN ${targetTable(target)} t ON ${keysMatch(target, 'k', 't')}${referring.join('')}
+    WHERE k.${operationColumn} = ${operations.delete} AND ${free.join(' AND ')}`;
 }
 
 /**
@@ -256,6 +292,21 @@ export function holdOrphans(target: LoadTarget, reference: ForeignKeyDefinition,
   return `UPDATE ${keyTable(target)} k STRAIGHT_JOIN ${stageTable(target)} s ON ${keysMatch(target, 'k', 's')}
     STRAIGHT_JOIN ${stageTable(parent)} q ON ${to('q')} STRAIGHT_JOIN ${keyTable(parent)} h ON ${keysMatch(parent, 'h', 'q')}
     SET k.${operationColumn} = ${operations.held} WHERE k.${operationColumn} = ${operations.insert} AND h.${operationColumn} = ${operations.held}`;
+}
+
+/** The values by which rows of the same table would refer to the rows that are held now. */
+export function createHeld(target: LoadTarget, reference: ForeignKeyDefinition): string {
+  const names = reference.referencedColumns.map((name) => `s.${quoteIdentifier(name)}`);
+  return `CREATE TEMPORARY TABLE ${heldTable(target)} ENGINE=InnoDB SELECT ${names.join(', ')} FROM ${keyTable(target)} k STRAIGHT_JOIN ${stageTable(target)} s ON ${keysMatch(target, 'k', 's')} WHERE k.${operationColumn} = ${operations.held}`;
+}
+
+/** Marks as held the rows to be inserted that refer to a held row of the same table. */
+export function holdChildrenOfHeld(target: LoadTarget, reference: ForeignKeyDefinition): string {
+  const match = reference.columns.map(
+    (name, part) => `h.${quoteIdentifier(reference.referencedColumns[part] ?? '')} = s.${quoteIdentifier(name)}`,
+  );
+  return `UPDATE ${keyTable(target)} k STRAIGHT_JOIN ${stageTable(target)} s ON ${keysMatch(target, 'k', 's')} STRAIGHT_JOIN ${heldTable(target)} h ON ${match.join(' AND ')}
+    SET k.${operationColumn} = ${operations.held} WHERE k.${operationColumn} = ${operations.insert}`;
 }
 
 /** How the load text is read: never the session's or the server's defaults. */

@@ -108,8 +108,7 @@ function isPublic(address: string): boolean {
 }
 
 function checked(block: BlockList, address: string): boolean {
-  // A zone (fe80::1%eth0) hides the address from the list.
-  return block.check(address.replace(/%.*$/, ''), isIP(address) === 6 ? 'ipv6' : 'ipv4');
+  return block.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
 }
 
 function list(family: 'ipv4' | 'ipv6', subnets: readonly string[], block = new BlockList()): BlockList {

@@ -87,9 +87,15 @@ async function* recordText(records: RecordSet): AsyncGenerator<Buffer> {
 function recordField(value: string | Buffer | null): string {
   if (value === null) return '\\N';
   if (typeof value !== 'string') return `0x${value.toString('hex')}`;
-  return /[\\\t\n\r]/.test(value)
-    ? value.replace(/[\\\t\n\r]/g, (character) => tsvEscapes[character] ?? character)
-    : value;
+  return value.replace(tsvSpecial, (character) => tsvEscapes[character] ?? character);
 }
 
-const tsvEscapes: Readonly<Record<string, string>> = { '\\': '\\\\', '\t': '\\t', '\n': '\\n', '\r': '\\r' };
+// biome-ignore lint/suspicious/noControlCharactersInRegex: NUL is one of the characters to escape.
+const tsvSpecial = /[\0\\\t\n\r]/g;
+const tsvEscapes: Readonly<Record<string, string>> = {
+  '\0': '\\0',
+  '\\': '\\\\',
+  '\t': '\\t',
+  '\n': '\\n',
+  '\r': '\\r',
+};

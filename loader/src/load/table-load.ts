@@ -98,8 +98,13 @@ export async function readSource(
   for await (const rows of sourceRows(pass)) {
     if (rows.plan && !target) {
       plan = rows.plan;
-      target = loadTarget(load, rows.plan);
-      await steps.begin(target, rows.plan, collector.add);
+      try {
+        target = loadTarget(load, rows.plan);
+        await steps.begin(target, rows.plan, collector.add);
+      } catch (error) {
+        await rows.close();
+        throw error;
+      }
     }
     await writeChunks(rows, steps.write, (done) =>
       context.output.progress({
@@ -113,6 +118,11 @@ export async function readSource(
   }
   if (read === 0 && !load.task.allowEmpty) {
     throw loaderError('LOAD_SOURCE_EMPTY', `${load.task.table}: ${load.source.describe()} holds no rows`);
+  }
+  if (!plan && load.task.mode === 'mirror' && load.mode === 'delta') {
+    plan = emptyPlan(load);
+    target = loadTarget({ ...load, archived: null }, plan);
+    await steps.begin(target, plan, collector.add);
   }
   return target && plan ? { target, plan, read, rejects: collector.kept, rejected: collector.count } : null;
 }
@@ -147,5 +157,23 @@ function loadTarget(load: TableLoad, plan: RowPlan): LoadTarget {
   if (missing !== undefined) {
     throw loaderError('LOAD_KEY_UNSUITABLE', `${load.task.table}: the source has no field for key column ${missing}`);
   }
-  return { definition: load.definition, key: load.key, columns, ordinal: load.ordinal, archived: load.archived };
+  const { archived } = load;
+  if (archived && !columns.some((column) => column.name === archived.dateColumn)) {
+    throw loaderError(
+      'LOAD_TABLE_UNSUITABLE',
+      `${load.task.table}: rows older than ${archived.before} by ${archived.dateColumn} were archived, and the source has no field for it`,
+      { hint: `Feed ${archived.dateColumn}, so that archived rows can be told and do not come back.` },
+    );
+  }
+  return { definition: load.definition, key: load.key, columns, ordinal: load.ordinal, archived };
+}
+
+/** Of a source that has no rows and need not have any: the key columns alone, by which mode mirror finds what to delete. */
+function emptyPlan(load: TableLoad): RowPlan {
+  const columns = load.definition.columns.filter((column) => load.key.includes(column.name));
+  return {
+    columns: columns.map((column) => ({ column, field: -1, fieldName: null, mapping: null })),
+    fields: [],
+    separator: 44,
+  };
 }

@@ -1,21 +1,25 @@
 import { describe, expect, test } from 'vitest';
 import { openRows } from '../../src/core/encode-rows.ts';
 import type { Dialect } from '../../src/core/encoded-rows.ts';
-import { column, encode, pieces } from './encode-text.ts';
+import { column, type EncodeSettings, encode, pieces } from './encode-text.ts';
 
 const id = column('id', 'int', { nullable: false, hasDefault: false });
 const name = column('name', 'varchar(20)');
 const label = column('label', 'varchar(20)', { nullable: false });
 const columns = [id, name];
 
-/** The error that reading a source ends with. */
-async function failure(source: string | Buffer, settings: Partial<Parameters<typeof encode>[1]> = {}) {
-  try {
-    await encode(source, { columns, ...settings });
-  } catch (error) {
-    return error;
-  }
-  throw new Error('it was accepted');
+/** The error that reading a source ends with, the same whether it comes whole or in small pieces. */
+async function failure(source: string | Buffer, settings: Partial<EncodeSettings> = {}): Promise<unknown> {
+  const attempt = (pieceBytes: number) =>
+    encode(source, { columns, ...settings }, (bytes) => pieces(bytes, pieceBytes)).then(
+      () => {
+        throw new Error('it was accepted');
+      },
+      (error: unknown) => error,
+    );
+  const whole = await attempt(1 << 20);
+  expect(await attempt(7)).toEqual(whole);
+  return whole;
 }
 
 describe('records', () => {
@@ -51,6 +55,16 @@ describe('records', () => {
   test('that are clean are copied as they are', async () => {
     const result = await encode('id,name\n1,a\n2,b\n', { columns });
     expect(result.loadText).toBe('1,a\n2,b\n');
+  });
+
+  test('of members and floats are copied as they are, wrong ones rejected', async () => {
+    const typed = [column('e', "enum('a','b,c')"), column('f', 'double')];
+    const result = await encode('e,f\na,1.5e3\n"b,c",.5\nc,1\na,x\na,-2.25\n', { columns: typed });
+    expect(result.loadText).toBe('a,1.5e3\nb\\,c,.5\na,-2.25\n');
+    expect(result.rejects.map((reject) => [reject.line, reject.column])).toEqual([
+      [4, 'e'],
+      [5, 'f'],
+    ]);
   });
 
   test('with a backslash are escaped', async () => {
@@ -176,6 +190,12 @@ describe('refused as a whole', () => {
       /line 3, byte 17: not UTF-8 \(0xe9\)/,
     ],
     [
+      'Latin-1 far from the start',
+      Buffer.concat([Buffer.from(`id,name\n${'1,é\n'.repeat(500)}`), Buffer.from('2,caf\xe9\n', 'latin1')]),
+      'LOAD_ENCODING',
+      /line 502, byte 2513: not UTF-8/,
+    ],
+    [
       'an unfinished character at the end',
       Buffer.from('id,name\n1,caf\xc3', 'latin1'),
       'LOAD_ENCODING',
@@ -183,7 +203,7 @@ describe('refused as a whole', () => {
     ],
     ['a surrogate in UTF-8', Buffer.from('id,name\n1,\xed\xa0\x80\n', 'latin1'), 'LOAD_ENCODING', /line 2, byte 10/],
   ])('%s', async (_name, source, code, message) => {
-    const error = await failure(source, {});
+    const error = await failure(source);
     expect(error).toMatchObject({ code, message: expect.stringMatching(message) });
   });
 
@@ -298,6 +318,22 @@ describe('what there is of a source', () => {
       { format: 'csv', table: 't', columns, server: 'mysql', chunkBytes: 1000, onReject: () => undefined },
     );
     for await (const _chunk of opened.chunks) break;
+    expect(closed).toBe(true);
+  });
+
+  test('rows that are not wanted after all close the input', async () => {
+    let closed = false;
+    async function* endless() {
+      try {
+        yield Buffer.from('id,name\n');
+        for (;;) yield Buffer.from('1,a\n'.repeat(1000));
+      } finally {
+        closed = true;
+      }
+    }
+    const settings = { format: 'csv', table: 't', columns, server: 'mysql', onReject: () => undefined } as const;
+    const opened = await openRows({ name: 'x', bytes: endless() }, settings);
+    await opened.close();
     expect(closed).toBe(true);
   });
 

@@ -70,15 +70,21 @@ export async function* pieces(bytes: Buffer, size: number): AsyncGenerator<Buffe
   for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
 }
 
+/** Bytes in two pieces, cut at an index. */
+export async function* cutAt(bytes: Buffer, index: number): AsyncGenerator<Buffer> {
+  yield bytes.subarray(0, index);
+  yield bytes.subarray(index);
+}
+
 /** Encodes a whole source from memory and decodes it again. */
 export async function encode(
   source: string | Buffer,
   settings: EncodeSettings,
-  pieceBytes = 1 << 20,
+  cut: (bytes: Buffer) => AsyncIterable<Buffer> = (bytes) => pieces(bytes, 1 << 20),
 ): Promise<Encoded> {
   const rejects: Reject[] = [];
   const opened = await openRows(
-    { name: 'test', bytes: pieces(Buffer.from(source), pieceBytes) },
+    { name: 'test', bytes: cut(Buffer.from(source)) },
     { format: 'csv', table: 't', server: 'mysql', onReject: (reject) => rejects.push(reject), ...settings },
   );
   const rows: (string | null)[][] = [];

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { column, type EncodeSettings, encode } from './encode-text.ts';
+import { column, cutAt, type EncodeSettings, encode } from './encode-text.ts';
 
 const id = column('id', 'bigint unsigned', { nullable: false });
 const name = column('name', 'varchar(20)');
@@ -10,13 +10,19 @@ const columns = [id, name, doc, flag, price];
 const jsonl: EncodeSettings = { columns, format: 'jsonl' };
 const json: EncodeSettings = { columns, format: 'json' };
 
-async function failure(source: string, settings: EncodeSettings) {
-  return encode(source, settings).then(
-    () => {
-      throw new Error('it was accepted');
-    },
-    (error: unknown) => error,
-  );
+/** What a source ends with, wherever it is cut. Spaces are put before it, since the reader looks at the first 1,024 bytes at once. */
+async function failure(source: string, settings: EncodeSettings): Promise<unknown> {
+  const bytes = Buffer.from(' '.repeat(1024) + source);
+  const attempt = (index: number) =>
+    encode(bytes, settings, () => cutAt(bytes, index)).then(
+      () => {
+        throw new Error('it was accepted');
+      },
+      (error: unknown) => error,
+    );
+  const whole = await attempt(0);
+  for (let index = 1024; index < Math.min(bytes.length, 1200); index++) expect(await attempt(index)).toEqual(whole);
+  return whole;
 }
 
 describe('JSON Lines', () => {
@@ -145,9 +151,12 @@ describe('a JSON array', () => {
   });
 
   test('is the same however the input is cut', async () => {
-    const source = '[{"id":1,"name":"a\\u00e9","doc":[{"x":1.5e3}]}, {"id":22,"name":"é😀","doc":null} ]';
+    // The reader looks at the first 1,024 bytes at once, and only behind them do cuts of the input matter.
+    const source = `[${' '.repeat(1024)}{"id":1,"name":"a\\u00e9","doc":[{"x":1.5e3,"y":true}]}, {"id":22,"name":"é\\ud83d\\ude00😀","doc":null} ]`;
     const whole = await encode(source, json);
-    for (let size = 1; size < 40; size++) expect(await encode(source, json, size)).toEqual(whole);
+    for (let index = 1024; index < Buffer.byteLength(source); index++) {
+      expect(await encode(source, json, (bytes) => cutAt(bytes, index))).toEqual(whole);
+    }
   });
 
   test.each([

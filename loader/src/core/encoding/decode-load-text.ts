@@ -58,7 +58,8 @@ export function rowStart(bytes: Buffer, row: number): number {
 }
 
 function unescapeField(bytes: Buffer, start: number, end: number): Buffer | null {
-  if (end - start === 2 && bytes[start] === BACKSLASH && bytes[start + 1] === LETTER_N) return null;
+  // A backslash of a value is doubled, so this is NULL and nothing else.
+  if (bytes[start] === BACKSLASH && bytes[start + 1] === LETTER_N) return null;
   const value = Buffer.allocUnsafe(end - start);
   let length = 0;
   for (let at = start; at < end; at++) {

@@ -8,10 +8,10 @@ import { passesHotCheck } from '../values/hot-checks.ts';
 import { isSpatialType } from '../values/spatial.ts';
 import { ChunkWriter } from './chunk-writer.ts';
 import { type CompiledColumn, compileColumn } from './compiled-column.ts';
+import { fieldPreview, flagFault, hasExponent } from './field-facts.ts';
 
 const LF = 0x0a;
 const NULL_TEXT = Buffer.from('\\N');
-const VALUE_PREVIEW_MAX = 200;
 
 /** Flags of which any means that a field's bytes cannot be copied as they are. */
 const notPlain = ~(fieldFlags.quoted | fieldFlags.number);
@@ -94,11 +94,13 @@ export class RowEncoder {
     const { bytes, starts, ends, ascii } = this.#reader;
     const hot = this.#hot;
     for (let i = 0; i < hot.length; i++) {
-      const check = hot[i];
+      const check = hot[i] as HotCheck | null; // one for every column
       const start = starts[i] as number; // the record has every field of the plan
       const end = ends[i] as number; // as above
-      if (start === end || check === null || check === undefined) return false;
-      if (!passesHotCheck(check, bytes, start, end, ascii)) return false;
+      if (start === end) return false;
+      if (check !== null && passesHotCheck(check, bytes, start, end, ascii)) continue;
+      const column = this.#columns[i] as CompiledColumn; // one for every column
+      if (column.transform !== null || !column.codec.isCanonical(bytes, start, end)) return false;
     }
     return this.#nullText.length === 0 || !this.#hasNullText();
   }
@@ -145,12 +147,13 @@ export class RowEncoder {
     const { sink } = this.writer;
     const before = sink.length;
     const { separator } = this.#plan;
+    const reader = this.#reader;
     for (let i = 0; i < this.#columns.length; i++) {
       if (i > 0) sink.byte(separator);
       const problem = this.#encodeField(i);
       if (problem !== null) {
         sink.length = before;
-        this.#reject(i, problem, this.#preview(i));
+        this.#reject(i, problem, fieldPreview(reader, this.#fieldOf[i] as number));
         return;
       }
     }
@@ -300,31 +303,4 @@ export class RowEncoder {
     this.#counts.rejected++;
     this.#options.onReject(reject);
   }
-
-  /** The beginning of the source text of a column's field. */
-  #preview(index: number): string | null {
-    const field = this.#fieldOf[index] as number; // one for every column
-    const reader = this.#reader;
-    const flags = field < 0 ? fieldFlags.isNull : (reader.flags[field] as number); // the record has every field of the plan
-    if ((flags & fieldFlags.isNull) !== 0) return null;
-    const bytes = (flags & fieldFlags.scratch) !== 0 ? reader.scratch : reader.bytes;
-    const start = reader.starts[field] as number; // as above
-    const end = reader.ends[field] as number; // as above
-    const text = bytes.toString('utf8', start, Math.min(end, start + VALUE_PREVIEW_MAX));
-    // A cut may fall inside of a character.
-    return end - start > VALUE_PREVIEW_MAX ? `${text.replace(/\uFFFD+$/, '')}…` : text;
-  }
-}
-
-function flagFault(flags: number): Problem | null {
-  if ((flags & (fieldFlags.nul | fieldFlags.strayQuote | fieldFlags.undecided)) === 0) return null;
-  if ((flags & fieldFlags.nul) !== 0) return 'has a NUL byte; JSON Lines can say \\u0000 where one is meant';
-  if ((flags & fieldFlags.strayQuote) !== 0)
-    return 'has a quote inside an unquoted field; quote the field and double the quote, or set the quote to null';
-  return 'is an unquoted \\N; nullText says whether that is NULL';
-}
-
-function hasExponent(bytes: Buffer, start: number, end: number): boolean {
-  for (let i = start; i < end; i++) if (bytes[i] === 0x65 || bytes[i] === 0x45) return true;
-  return false;
 }

@@ -1,28 +1,21 @@
 import { loaderError } from '../../errors.ts';
 import type { ByteWindow } from './byte-window.ts';
+import {
+  classes,
+  type DelimitedDialect,
+  insideClasses,
+  outsideClasses,
+  undouble,
+  unescapeTsv,
+} from './delimited-dialect.ts';
 import { fieldFlags, type ReadState, type RecordReader, readStates, type Unescaped } from './record-reader.ts';
 
-const TAB = 0x09;
 const LF = 0x0a;
 const CR = 0x0d;
 const BACKSLASH = 0x5c;
 const LETTER_N = 0x4e;
 /** MySQL's limit of columns in a table; a header may have a few more fields to ignore. */
 const FIELDS_MAX = 8192;
-
-/** What a byte means to the scanner; 0 for bytes of a value. */
-const classes = { plain: 0, delimiter: 1, lf: 2, cr: 3, quote: 4, backslash: 5, nul: 6, separator: 7 } as const;
-
-export interface DelimitedDialect {
-  readonly kind: 'csv' | 'tsv';
-  readonly delimiter: number;
-  /** -1 for none. */
-  readonly quote: number;
-  /** The separator of the load text, which a quoted field may hold. */
-  readonly separator: number;
-  /** True if an unquoted `\N` is NULL. */
-  readonly backslashNull: boolean;
-}
 
 /**
  * Reads CSV (RFC 4180) and TSV (backslash escapes, no quotes) as a state machine over bytes. Lines end in LF or CR LF. A record whose fields
@@ -201,7 +194,7 @@ export class DelimitedReader implements RecordReader {
         throw this.#fault('a quoted field is not closed before the source ends');
       }
       if (kind === classes.quote) {
-        if (at + 1 >= end && !window.ended) return -1;
+        // A quote at the end of the window may be half of two; the line feed behind the end makes the caller read on either way.
         if (at + 1 >= end || bytes[at + 1] !== this.#dialect.quote) break;
         bits |= fieldFlags.escaped;
         at += 2;
@@ -280,37 +273,9 @@ export class DelimitedReader implements RecordReader {
     const end = this.ends[field] as number; // as above
     if (((this.flags[field] as number) & fieldFlags.escaped) === 0) return { bytes: this.bytes, start, end }; // as above
     if (this.scratch.length < end - start) this.scratch = Buffer.allocUnsafeSlow((end - start) * 2);
-    return this.#dialect.kind === 'tsv' ? this.#unescapeTsv(start, end) : this.#undouble(start, end);
-  }
-
-  #undouble(start: number, end: number): Unescaped {
-    const { bytes, scratch } = this;
-    const { quote } = this.#dialect;
-    let length = 0;
-    for (let at = start; at < end; at++) {
-      const value = bytes[at] as number; // in bounds by end
-      scratch[length++] = value;
-      if (value === quote) at++;
-    }
-    return { bytes: scratch, start: 0, end: length };
-  }
-
-  #unescapeTsv(start: number, end: number): Unescaped | string {
-    const { bytes, scratch } = this;
-    let length = 0;
-    for (let at = start; at < end; at++) {
-      const value = bytes[at] as number; // in bounds by end
-      if (value !== BACKSLASH) {
-        scratch[length++] = value;
-        continue;
-      }
-      const letter = bytes[++at] as number; // the scan has seen it
-      const meant = tsvEscapes[letter];
-      if (meant === undefined)
-        return `has the unknown escape \\${String.fromCharCode(letter)}; TSV knows \\t \\n \\r \\0 \\b \\Z \\\\ and \\N`;
-      scratch[length++] = meant;
-    }
-    return { bytes: scratch, start: 0, end: length };
+    return this.#dialect.kind === 'tsv'
+      ? unescapeTsv(this.bytes, start, end, this.scratch)
+      : undouble(this.bytes, start, end, this.#dialect.quote, this.scratch);
   }
 
   #bareCarriageReturn(): Error {
@@ -321,41 +286,4 @@ export class DelimitedReader implements RecordReader {
     const { name, line } = this.#window;
     return loaderError('LOAD_SYNTAX', `${name} line ${line}: ${reason}`);
   }
-}
-
-/** Letter after a backslash to the byte meant; the server's own export writes tab and line feed as themselves behind the backslash. */
-const tsvEscapes: Readonly<Record<number, number>> = {
-  116: TAB,
-  110: LF,
-  114: CR,
-  48: 0,
-  98: 0x08,
-  90: 0x1a,
-  92: BACKSLASH,
-  9: TAB,
-  10: LF,
-};
-
-function outsideClasses(dialect: DelimitedDialect): Uint8Array {
-  const table = new Uint8Array(256);
-  table[0] = classes.nul;
-  table[BACKSLASH] = classes.backslash;
-  // A value that needs an escape in load text, although it does not in the source.
-  table[dialect.separator] = classes.separator;
-  table[LF] = classes.lf;
-  table[CR] = classes.cr;
-  if (dialect.quote >= 0) table[dialect.quote] = classes.quote;
-  table[dialect.delimiter] = classes.delimiter;
-  return table;
-}
-
-function insideClasses(dialect: DelimitedDialect): Uint8Array {
-  const table = new Uint8Array(256);
-  table[0] = classes.nul;
-  table[BACKSLASH] = classes.backslash;
-  table[dialect.separator] = classes.separator;
-  table[LF] = classes.lf;
-  table[CR] = classes.cr;
-  if (dialect.quote >= 0) table[dialect.quote] = classes.quote;
-  return table;
 }

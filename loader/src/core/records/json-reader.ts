@@ -137,9 +137,7 @@ export class JsonReader implements RecordReader {
     }
     if (this.#state === 'first') return window.position;
     expectByte(this.bytes, window.position, window.end, 0x2c, '"," or "]"');
-    const at = skipJsonSpace(this.bytes, window.position + 1, window.end);
-    if (at >= window.end) throw new JsonIncomplete();
-    return at;
+    return skipJsonSpace(this.bytes, window.position + 1, window.end);
   }
 
   #atEnd(cut: boolean): number {

@@ -24,7 +24,7 @@ const TAB = 0x09;
  */
 export async function openParquet(input: RandomAccessInput, options: EncodeOptions): Promise<EncodedRows> {
   const counts: EncodeCounts = { bytes: input.byteLength, records: 0, rejected: 0 };
-  if (input.byteLength === 0) return { plan: null, counts, chunks: noChunks() };
+  if (input.byteLength === 0) return { plan: null, counts, chunks: noChunks(), close };
   const file = new ParquetFile(input);
   const metadata = await readable(input.name, () =>
     parquetMetadataAsync(file, { parsers: exactParsers, geoparquet: false }),
@@ -37,8 +37,11 @@ export async function openParquet(input: RandomAccessInput, options: EncodeOptio
   const used = new Set(plan.columns.map((planned) => planned.field));
   const reader = new ParquetReader(file, metadata, nodes, used);
   const encoder = new RowEncoder(reader, plan, input.name, options, counts, -1);
-  return { plan, counts, chunks: chunksOf(input.name, metadata, reader, encoder, options.signal) };
+  return { plan, counts, chunks: chunksOf(input.name, metadata, reader, encoder, options.signal), close };
 }
+
+/** Nothing is open between two readings. */
+async function close(): Promise<void> {}
 
 async function* noChunks(): AsyncGenerator<EncodedChunk, void> {}
 

@@ -19,15 +19,24 @@ export interface ValueCodec {
 }
 
 /** Checks that the hot loop inlines; what they do not accept goes to the codec. */
-export const hotKinds = { none: 0, text: 1, textAscii: 2, integer: 3, decimal: 4, datetime: 5, date: 6 } as const;
+export const hotKinds = {
+  none: 0,
+  text: 1,
+  textAscii: 2,
+  integer: 3,
+  decimal: 4,
+  datetime: 5,
+  date: 6,
+  float: 7,
+} as const;
 
 export interface HotCheck {
   readonly kind: (typeof hotKinds)[keyof typeof hotKinds];
-  /** text: bytes at most; integer: digits at most; decimal: integer digits at most. */
+  /** text: bytes at most; integer: digits at most; decimal: integer digits at most; float: bytes at most; dates: first year. */
   readonly limit: number;
-  /** text: 1 if a trailing space is not accepted; integer and decimal: 1 if a minus is accepted. */
+  /** text: 1 if a trailing space is not accepted; numbers: 1 if a minus is accepted; datetime: fraction digits. */
   readonly flag: number;
-  /** decimal: fraction digits, exactly. */
+  /** decimal: fraction digits, exactly; dates: last year. */
   readonly scale: number;
 }
 
@@ -38,10 +47,4 @@ export interface CodecContext {
   readonly allowZeroDates: boolean;
   /** The IANA zone of local times; null if none was given. */
   readonly zone: string | null;
-}
-
-/** The beginning of a value for a message, with what cannot be printed escaped. */
-export function preview(bytes: Buffer, start: number, end: number): string {
-  const text = bytes.toString('utf8', start, Math.min(end, start + 80));
-  return JSON.stringify(end - start > 80 ? `${text}…` : text);
 }

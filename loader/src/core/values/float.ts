@@ -1,6 +1,6 @@
 import type { ColumnDefinition } from '@tableset/common/database/table-definition.ts';
 import type { ByteSink } from '../encoding/byte-sink.ts';
-import type { Problem, ValueCodec } from './codec.ts';
+import { hotKinds, type Problem, type ValueCodec } from './codec.ts';
 
 const numberForm = /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/;
 
@@ -22,8 +22,10 @@ export function floatCodec(column: ColumnDefinition): ValueCodec {
       return `has more than the ${scale} fraction digits of ${column.columnType}`;
     return null;
   };
+  const hot = { kind: hotKinds.float, limit: 15, flag: column.unsigned ? 0 : 1, scale: 0 } as const;
   return {
     takesEmpty: false,
+    ...(scale === undefined ? { hot } : {}),
     isCanonical: (bytes, start, end) => end - start <= 400 && check(bytes.toString('latin1', start, end)) === null,
     write(bytes: Buffer, start: number, end: number, sink: ByteSink): Problem | null {
       if (end - start > 400) return 'is not a number of at most 400 characters';

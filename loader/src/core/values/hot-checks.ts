@@ -32,6 +32,8 @@ export function passesHotCheck(
       return isPlainDateTime(bytes, start, end, check);
     case hotKinds.date:
       return end - start === 10 && isPlainDate(bytes, start, check.limit, check.scale);
+    case hotKinds.float:
+      return isPlainFloat(bytes, start, end, check);
     default:
       return false;
   }
@@ -69,6 +71,22 @@ function isPlainDecimal(bytes: Uint8Array, start: number, end: number, check: Ho
     if (((bytes[at] as number) - ZERO) >>> 0 > 9) return false; // in bounds by end
   }
   return true;
+}
+
+/** Digits with at most one point among them, too few of them to be out of any range. */
+function isPlainFloat(bytes: Uint8Array, start: number, end: number, check: HotCheck): boolean {
+  let at = start;
+  if (check.flag === 1 && bytes[at] === DASH) at++;
+  if (end - at > check.limit) return false;
+  let points = 0;
+  let digits = 0;
+  for (; at < end; at++) {
+    const value = bytes[at] as number; // in bounds by end
+    if (value === POINT) points++;
+    else if ((value - ZERO) >>> 0 <= 9) digits++;
+    else return false;
+  }
+  return points <= 1 && digits > 0;
 }
 
 /** Two digits as a number; far out of every range if one of them is no digit. */
