@@ -189,7 +189,11 @@ function print(lines: string | readonly string[]): ExitCode {
 
 function unknownVerb(program: Program, name: string | null | undefined): AppError {
   const names = program.verbs.map((verb) => verb.name);
-  if (!name) return commonError('SETTING_MISSING', `${program.name} needs a verb: ${names.join(', ')}`);
+  if (!name) {
+    return commonError('SETTING_MISSING', `${program.name} needs a verb: ${names.join(', ')}`, {
+      hint: `${program.name} --help says what each does.`,
+    });
+  }
   const near = nearestName(name, names);
   return commonError(
     'SETTING_UNKNOWN',
@@ -203,7 +207,8 @@ function fail(program: Program, thrown: unknown, out: Output, seconds: number | 
   const stack = error.code === 'INTERNAL' && thrown instanceof Error ? { stack: thrown.stack } : {};
   const { summary, ...details } = error.details;
   const described = { code: error.code, message: error.message, hint: error.hint, ...details };
-  if (!out.terminal) out.event('error', 'failed', { ...described, ...stack });
+  // The last line says it where lines are logged; beside a JSON document alone on stdout, the log on stderr says it too.
+  if (out.json || stack.stack) out.event('error', 'failed', { ...described, ...stack });
   const outcome = error.code === 'STOPPED' ? 'stopped' : 'failed';
   const partial = typeof summary === 'object' && summary !== null ? summary : {};
   out.finish(
@@ -213,7 +218,7 @@ function fail(program: Program, thrown: unknown, out: Output, seconds: number | 
       ...(seconds === null ? {} : { seconds: Math.round(seconds * 1000) / 1000 }),
       error: described,
     },
-    [`✗ ${error.code}: ${error.message}`, `  ${error.hint}`, ...(stack.stack ? [stack.stack] : [])],
+    [`✗ ${error.code}: ${error.message}`, `  ${error.hint}`],
     true,
   );
   return error.exit;

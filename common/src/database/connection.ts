@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import type { Connection as DriverConnection, FieldPacket, QueryOptions, ResultSetHeader } from 'mysql2';
 import { AppError, commonError } from '../errors.ts';
 import type { DatabaseSettings } from '../settings/database.ts';
-import { bytesCast, decodeRows, type Row } from './driver.ts';
+import { bytesCast, decodeResult, decodeRows, type Row } from './driver.ts';
 import { classifyFault } from './errno.ts';
 import { databaseFailure } from './failure.ts';
 import type { ServerFacts } from './server.ts';
@@ -168,7 +168,7 @@ export class Connection implements AsyncDisposable {
         this.#driver.query(options, (error: Error | null, result: unknown, fields: unknown) => {
           if (error) return reject(error);
           // The driver gives fields exactly where it gives rows.
-          if (Array.isArray(fields)) decodeRows(result as Record<string, unknown>[], fields as FieldPacket[]);
+          if (Array.isArray(fields)) decodeResult(result, fields as FieldPacket[]);
           resolve(result);
         });
         if (stream) {

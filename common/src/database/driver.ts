@@ -82,6 +82,22 @@ const geometryType = 255;
 /** Collation id 63 is `binary`. */
 const binaryCharset = 63;
 
+/** Decodes what a statement gave: rows, or the several results of a CALL, some of them without fields. */
+export function decodeResult(
+  result: unknown,
+  fields: readonly (FieldPacket | readonly FieldPacket[] | undefined)[],
+): void {
+  if (fields.every((field) => field !== undefined && !Array.isArray(field))) {
+    // The driver gives a flat list of fields exactly where it gives a flat list of rows.
+    decodeRows(result as Record<string, unknown>[], fields as FieldPacket[]);
+    return;
+  }
+  fields.forEach((each, index) => {
+    // Likewise result by result.
+    if (Array.isArray(each)) decodeRows((result as Record<string, unknown>[][])[index] ?? [], each as FieldPacket[]);
+  });
+}
+
 /** Text for everything but binary strings, BIT and spatial values: no number is rounded, no date shifted, no JSON parsed. */
 export function decodeRows(rows: readonly Record<string, unknown>[], fields: readonly FieldPacket[]): void {
   for (const field of fields) {

@@ -21,6 +21,8 @@ export interface Progress {
 /** Where a program's words go. Log messages are constant; what varies is in the fields. */
 export interface Output {
   readonly terminal: boolean;
+  /** The summary goes to stdout as one JSON document. */
+  readonly json: boolean;
   event(level: Level, message: string, fields?: Fields): void;
   progress(progress: Progress): void;
   /** Prints the end of a run: the summary as JSON where machines read, the lines where people do. */
@@ -44,6 +46,7 @@ export function createOutput(options: OutputOptions): Output {
   const human = options.terminal && !options.json;
   return {
     terminal: human,
+    json: options.json,
     event(level, message, fields = {}) {
       bar.clear();
       if (!human) logger[level](fields, message);

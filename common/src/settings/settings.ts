@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { type AppError, commonError } from '../errors.ts';
+import { registerSecret } from '../output/redact.ts';
 import type { Kind } from './kinds.ts';
 import { nearestName } from './nearest.ts';
 
@@ -180,7 +181,9 @@ export function waysToSet(setting: Setting<unknown>): string {
  */
 export function readSecretFile(file: string, setting: string): string {
   try {
-    return readFileSync(file, 'utf8').replace(/\r?\n$/, '');
+    const secret = readFileSync(file, 'utf8').replace(/\r?\n$/, '');
+    registerSecret(secret);
+    return secret;
   } catch (cause) {
     throw commonError('CONFIG_UNREADABLE', `${setting} names ${file}, which cannot be read (${errorCodeOf(cause)})`, {
       cause,
