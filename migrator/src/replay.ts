@@ -51,11 +51,11 @@ async function replayedOnCopy(
   now: Snapshot,
 ): Promise<boolean | null> {
   const [object, another] = step.objects;
-  if (object === undefined || another !== undefined || object.kind !== 'table') return null;
+  if (object === undefined || another !== undefined || (object.kind !== 'table' && object.kind !== 'view')) return null;
   const key = objectKey(object);
   const definition = now[key] ?? null;
   if (definition === null) return false;
-  return await matchesOnCopy(connection, step.text, object.name, before[key] ?? null, definition);
+  return await matchesOnCopy(connection, step.text, object, before[key] ?? null, definition);
 }
 
 /** In a schema of its own the names, constraints and partitions are the very same. */

@@ -199,8 +199,10 @@ class StepRunner {
         ? runDefinition(this.#connection, step, this.#context)
         : this.#connection.run(text).then(() => undefined);
     // What cannot be undone is not stopped midway: it would have to be resolved by hand.
-    if (step.effect === 'opaque') await run();
-    else await runKillable(this.#connection, this.#context.signal, run);
+    if (step.effect === 'opaque') return await run();
+    await runKillable(this.#connection, this.#context.signal, run);
+    // A statement may end well and yet not as it should when it is killed (SLEEP gives 1): rows are better rolled back.
+    if (step.effect === 'transactional') this.#context.signal.throwIfAborted();
   }
 
   /** Rolls back and says which step is to be run next, or throws the failure in the user's terms. */

@@ -4,6 +4,7 @@ import type {
   ForeignKeyDefinition,
   TableDefinition,
 } from '@tableset/common/database/table-definition.ts';
+import { stagedColumn } from './staged-column.ts';
 
 /** What the statements of one table's load are made of. */
 export interface LoadTarget {
@@ -48,29 +49,6 @@ export function heldTable(target: LoadTarget): string {
   return quoteIdentifier(`tableset_held_${target.ordinal}`);
 }
 
-/**
- * The definition line of each column, verbatim as SHOW CREATE TABLE prints it: the exact type, character set, collation and
- * spatial reference, which information_schema gives only in pieces.
- */
-export function columnLines(createStatement: string): ReadonlyMap<string, string> {
-  const lines = createStatement.split('\n').map((line) => /^ {2}`((?:[^`]|``)+)` (.*?),?$/.exec(line));
-  return new Map(lines.flatMap((match) => (match ? [[(match[1] ?? '').replaceAll('``', '`'), match[2] ?? '']] : [])));
-}
-
-/** A column's type and NULL or NOT NULL for a temporary table: without what fills or restricts values by itself. */
-function stagedColumn(target: LoadTarget, column: ColumnDefinition): string {
-  const line = columnLines(target.definition.createStatement).get(column.name) ?? '';
-  const type = line
-    .replace(/ COMMENT '(?:[^'\\]|''|\\.)*'/s, '')
-    .replace(/ CHECK \(.*\)$/s, '')
-    .replace(
-      / (?:DEFAULT (?:'(?:[^'\\]|''|\\.)*'|\(.*?\)(?= |$)|[^ ]+)|ON UPDATE [^ ]+|AUTO_INCREMENT|INVISIBLE|\/\*!\d+ (?:INVISIBLE|COLUMN_FORMAT \w+|STORAGE \w+) \*\/)/gs,
-      '',
-    )
-    .replace(/ NOT NULL| NULL/g, '');
-  return `${quoteIdentifier(column.name)} ${type} ${column.nullable ? 'NULL DEFAULT NULL' : 'NOT NULL'}`;
-}
-
 /** Character set and collation of the target, so that columns without their own inherit the same. */
 function tableCharset(target: LoadTarget): string {
   const { collation } = target.definition;
@@ -79,7 +57,7 @@ function tableCharset(target: LoadTarget): string {
 
 /** Temporary, so that it is not replicated, needs no rights on the schema's tables, and goes with its session whatever happens. */
 export function createStage(target: LoadTarget): string {
-  const columns = target.columns.map((column) => stagedColumn(target, column));
+  const columns = target.columns.map((column) => stagedColumn(target.definition, column));
   return `CREATE TEMPORARY TABLE ${stageTable(target)} (${columns.join(', ')}, PRIMARY KEY (${quoteList(target.key)})) ENGINE=InnoDB${tableCharset(target)}`;
 }
 
@@ -87,7 +65,7 @@ export function createStage(target: LoadTarget): string {
 export function createKeys(target: LoadTarget): string {
   const columns = target.columns
     .filter((column) => target.key.includes(column.name))
-    .map((column) => stagedColumn(target, column));
+    .map((column) => stagedColumn(target.definition, column));
   return `CREATE TEMPORARY TABLE ${keyTable(target)} (${columns.join(', ')}, ${operationColumn} TINYINT NOT NULL, PRIMARY KEY (${quoteList(target.key)})) ENGINE=InnoDB${tableCharset(target)}`;
 }
 
@@ -160,7 +138,7 @@ export function findUpserts(target: LoadTarget, mode: 'upsert' | 'insert' | 'mir
   const operation = target.archived
     ? `IF(s.${quoteIdentifier(target.archived.dateColumn)} < ?, ${operations.held}, ${operations.insert})`
     : `${operations.insert}`;
-  return `INSERT INTO ${keyTable(target)} SELECT ${target.key.map((name) => `s.${quoteIdentifier(name)}`).join(', ')}, IF(${isNew}, ${operation}, ${operations.update})
+  return `INSERT INTO ${keyTable(target)} (${quoteList(target.key)}, ${operationColumn}) SELECT ${target.key.map((name) => `s.${quoteIdentifier(name)}`).join(', ')}, IF(${isNew}, ${operation}, ${operations.update})
     FROM ${stageTable(target)} s LEFT JOIN ${targetTable(target)} t ON ${keysMatch(target, 's', 't')}
     WHERE ${mode === 'insert' ? isNew : `${isNew} OR ${differs}`}`;
 }
@@ -173,7 +151,7 @@ export function findUpsertsValues(target: LoadTarget): readonly string[] {
 /** Finds the target's rows that the source no longer has, within the buckets that differ if there was a digest. */
 export function findDeletes(target: LoadTarget, bucket: string | null): string {
   const within = bucket === null ? '' : ` AND ${bucket} IN (SELECT bucket FROM ${bucketTable(target)})`;
-  return `INSERT INTO ${keyTable(target)} SELECT ${target.key.map((name) => `t.${quoteIdentifier(name)}`).join(', ')}, ${operations.delete}
+  return `INSERT INTO ${keyTable(target)} (${quoteList(target.key)}, ${operationColumn}) SELECT ${target.key.map((name) => `t.${quoteIdentifier(name)}`).join(', ')}, ${operations.delete}
     FROM ${targetTable(target)} t LEFT JOIN ${stageTable(target)} s ON ${keysMatch(target, 's', 't')}
     WHERE s.${quoteIdentifier(target.key[0] ?? '')} IS NULL${within}`;
 }
@@ -263,18 +241,27 @@ export function markInserted(target: LoadTarget): string {
   return `UPDATE ${keyTable(target)} k STRAIGHT_JOIN ${targetTable(target)} t ON ${keysMatch(target, 'k', 't')} SET k.${operationColumn} = ${operations.inserted} WHERE k.${operationColumn} = ${operations.insert}`;
 }
 
-/** Deletes the listed rows that no other row of the same table refers to. */
+/** Deletes the listed rows that no row of the same table refers to, which a row itself may do. */
 export function deletableChildren(target: LoadTarget, references: readonly ForeignKeyDefinition[]): string {
   const referring = references.map((reference, index) => {
     const match = reference.columns.map(
       (name, part) =>
         `c${index}.${quoteIdentifier(name)} = t.${quoteIdentifier(reference.referencedColumns[part] ?? '')}`,
     );
-    return ` LEFT JOIN ${targetTable(target)} c${index} ON ${match.join(' AND ')} AND NOT (${keysMatch(target, `c${index}`, 't')})`;
+    return ` LEFT JOIN ${targetTable(target)} c${index} ON ${match.join(' AND ')}`;
   });
   const free = references.map((reference, index) => `c${index}.${quoteIdentifier(reference.columns[0] ?? '')} IS NULL`);
   return `DELETE t FROM ${keyTable(target)} k STRAIGHT_JOIN ${targetTable(target)} t ON ${keysMatch(target, 'k', 't')}${referring.join('')}
     WHERE k.${operationColumn} = ${operations.delete} AND ${free.join(' AND ')}`;
+}
+
+/** Takes away what the listed rows refer to within their table, where that may be NULL: InnoDB deletes no row that refers to itself. */
+export function forgetReferences(target: LoadTarget, references: readonly ForeignKeyDefinition[]): string | null {
+  const nullable = new Set(target.definition.columns.filter((column) => column.nullable).map((column) => column.name));
+  const columns = references.flatMap((reference) => reference.columns.filter((name) => nullable.has(name)).slice(0, 1));
+  if (columns.length === 0) return null;
+  return `UPDATE ${keyTable(target)} k STRAIGHT_JOIN ${targetTable(target)} t ON ${keysMatch(target, 'k', 't')}
+    SET ${columns.map((name) => `t.${quoteIdentifier(name)} = NULL`).join(', ')} WHERE k.${operationColumn} = ${operations.delete}`;
 }
 
 /**

@@ -1,3 +1,4 @@
+import { quoteIdentifier } from '@tableset/common/database/quoting.ts';
 import type { ColumnDefinition, TableDefinition } from '@tableset/common/database/table-definition.ts';
 import type { LoadTable } from '../config/load-config.ts';
 import { loaderError } from '../errors.ts';
@@ -52,9 +53,10 @@ function columnNamed(task: LoadTable, definition: TableDefinition, name: string)
 
 /**
  * Refuses tables that cannot be loaded safely, before anything is read.
+ * @param seesSchema the account may read every table of the schema
  * @throws AppError LOAD_TABLE_UNSUITABLE naming the table and the reason.
  */
-export function checkTable(task: LoadTable, definition: TableDefinition): void {
+export function checkTable(task: LoadTable, definition: TableDefinition, seesSchema: boolean): void {
   const refuse = (why: string, hint: string) => {
     throw loaderError('LOAD_TABLE_UNSUITABLE', `${task.table} ${why}`, { hint });
   };
@@ -67,6 +69,12 @@ export function checkTable(task: LoadTable, definition: TableDefinition): void {
   if (definition.systemVersioned)
     refuse('is system-versioned', 'Load a plain table instead; its history would record every refresh.');
   if (task.mode !== 'mirror') return;
+  if (!seesSchema) {
+    refuse(
+      'cannot be mirrored: the account sees only some tables of the schema, so a foreign key that cascades into another one would go unseen',
+      `GRANT SELECT ON ${quoteIdentifier(definition.schema)}.* to the account.`,
+    );
+  }
   const cascade = definition.referencedBy.find((key) => key.onDelete !== 'RESTRICT' && key.onDelete !== 'NO ACTION');
   if (cascade) {
     refuse(
@@ -77,6 +85,15 @@ export function checkTable(task: LoadTable, definition: TableDefinition): void {
 }
 
 export type PublishMode = 'delta' | 'swap' | 'direct';
+
+/**
+ * What an account needs on the whole schema to swap a table: it makes, fills and renames tables, and must see every trigger and foreign key
+ * that the table could lose.
+ */
+export function swapPrivileges(server: 'mysql' | 'mariadb'): readonly string[] {
+  const both = ['SELECT', 'INSERT', 'CREATE', 'DROP', 'ALTER', 'INDEX', 'TRIGGER'];
+  return server === 'mysql' ? [...both, 'LOCK TABLES'] : both;
+}
 
 /** Why a table cannot be swapped, or null if it can: RENAME must leave nothing behind that belongs to the table. */
 export function swapObstacle(definition: TableDefinition): string | null {
@@ -98,14 +115,24 @@ export function swapObstacle(definition: TableDefinition): string | null {
 export function publishMode(
   task: LoadTable,
   definition: TableDefinition,
-  state: { readonly empty: boolean; readonly dryRun: boolean; readonly archived: boolean; readonly linked: boolean },
+  state: {
+    readonly empty: boolean;
+    readonly dryRun: boolean;
+    /** Rows of the table, or of one that it refers to, were archived. */
+    readonly archived: boolean;
+    readonly linked: boolean;
+    /** What the account lacks for a swap. */
+    readonly missing: readonly string[];
+  },
 ): PublishMode {
   const refuse = (why: string) => {
     throw loaderError('LOAD_PUBLISH_REFUSED', `${task.table}: publish: ${task.publish} is not safe here: ${why}`);
   };
   // What has been archived must not come back, which only the comparison sees.
   const plain = state.empty && !state.archived;
-  const obstacle = swapObstacle(definition);
+  const obstacle =
+    swapObstacle(definition) ??
+    (state.missing.length > 0 ? `the account lacks ${state.missing.join(', ')} on the schema` : null);
   const selfReference = definition.foreignKeys.some(
     (key) => key.referencedTable === definition.name && key.referencedSchema === definition.schema,
   );

@@ -1,12 +1,17 @@
+import type { ForeignKeyDefinition } from '@tableset/common/database/table-definition.ts';
 import type { RowPlan } from '../core/encoded-rows.ts';
 import {
   bucketTable,
   countOperations,
+  createHeld,
   createKeys,
   createStage,
+  findConfirmedUpdates,
   findDeletes,
   findUpserts,
   findUpsertsValues,
+  heldTable,
+  holdChildrenOfHeld,
   holdOrphans,
   keyTable,
   type LoadTarget,
@@ -24,6 +29,7 @@ import {
   setBucket,
 } from '../core/row-digest.ts';
 import { checkDeletes } from '../core/table-rules.ts';
+import { loaderError } from '../errors.ts';
 import { duplicateCheck } from './duplicates.ts';
 import { type LoadContext, type PassResult, readSource, type TableLoad } from './table-load.ts';
 import { type RowBlock, TableWriter } from './table-writer.ts';
@@ -44,13 +50,13 @@ export interface Delta {
 /**
  * Compares a table with its source outside any transaction: by digests first where the types allow it, then row by row on the
  * server for what differs. Temporary tables alone are written.
- * @param parents what was staged before in the same set
+ * @param parents the differences of the tables before it in the same set
  * @returns null if the source is empty and may be, and the mode deletes nothing
  */
 export async function prepareDelta(
   load: TableLoad,
   context: LoadContext,
-  parents: readonly (LoadTarget | null)[],
+  parents: readonly (Delta | null)[],
 ): Promise<Delta | null> {
   const digest = await compareDigests(load, context);
   if (digest && digest.wanted === null) {
@@ -73,7 +79,6 @@ interface DigestResult {
 /** Null if the table cannot be digested or has too few rows for it to pay. */
 async function compareDigests(load: TableLoad, context: LoadContext): Promise<DigestResult | null> {
   if (load.rowsBefore < digestRowsMin || load.task.mode === 'insert' || load.source.kind === 'records') return null;
-  const { connection } = context;
   const buckets = createBuckets(load.rowsBefore);
   const server = createBuckets(load.rowsBefore);
   let digester: RowDigester | null = null;
@@ -81,7 +86,7 @@ async function compareDigests(load: TableLoad, context: LoadContext): Promise<Di
   try {
     const pass = await readSource(load, context, `compare ${load.task.table}`, {
       begin: async (target, plan) => {
-        if (!digestable(target.columns)) return;
+        if (!digestable(target.columns)) throw notDigestable;
         digester = new RowDigester(target, plan.separator, buckets.mask);
         // The server reads its table while the source is being read here.
         query = readServerBuckets(context, target, server);
@@ -96,14 +101,20 @@ async function compareDigests(load: TableLoad, context: LoadContext): Promise<Di
     });
     if (!pass || !query) return null;
     await query;
-    query = null;
     const { wanted, count } = differingBuckets(buckets, server);
     const rows = server.counts.reduce((sum, rowsOfBucket) => sum + rowsOfBucket, 0);
     return { pass, mask: buckets.mask, rows, wanted: count === 0 ? null : wanted };
+  } catch (error) {
+    if (error === notDigestable) return null;
+    throw error;
   } finally {
-    if (query && connection.busy) connection.destroy();
+    // The connection holds the lock and writes the ledger, so a failure of the source must not break it off in the middle of its answer.
+    await (query as Promise<void> | null)?.catch(() => {});
   }
 }
+
+/** Ends the first pass where it turns out to be of no use. */
+const notDigestable = new Error('a column has no digest');
 
 /** Below this, staging takes about as long as a second pass over the source. */
 const digestRowsMin = 5_000;
@@ -164,16 +175,27 @@ async function compareStaged(
   context: LoadContext,
   pass: PassResult,
   digest: DigestResult | null,
-  parents: readonly (LoadTarget | null)[],
+  parents: readonly (Delta | null)[],
 ): Promise<Delta> {
   const { connection } = context;
   const { target } = pass;
   await connection.run(createKeys(target));
   await connection.run(findUpserts(target, load.task.mode), findUpsertsValues(target));
   await holdChildren(context, target, parents);
+  if (digest?.wanted) {
+    await storeBuckets(context, target, digest.wanted);
+    await checkDigestedKeys(load, context, target, digest.mask);
+  }
   if (load.task.mode === 'mirror') {
-    if (digest?.wanted) await storeBuckets(context, target, digest.wanted);
-    await connection.run(findDeletes(target, digest?.wanted ? bucketExpression(target, digest.mask, 't') : null));
+    if (pass.rejected === 0) {
+      await connection.run(findDeletes(target, digest?.wanted ? bucketExpression(target, digest.mask, 't') : null));
+    } else {
+      // A rejected row's key is in the source all the same, so no row can be said to be missing from it.
+      context.output.event('warn', 'nothing is deleted, because rows were rejected', {
+        table: load.task.table,
+        rejected: pass.rejected,
+      });
+    }
   }
   const rows = await connection.rows(countOperations(target));
   const counts = new Map(rows.map((row) => [Number(row['operation']), Number(row['count'])]));
@@ -191,19 +213,58 @@ async function compareStaged(
   };
 }
 
+/**
+ * Two rows of the source whose keys differ in bytes and are equal to the server may lie in different buckets, of which one agrees and is not
+ * staged: then the other one would overwrite the row that the first one confirmed, and the next run would turn it back.
+ */
+async function checkDigestedKeys(
+  load: TableLoad,
+  context: LoadContext,
+  target: LoadTarget,
+  mask: number,
+): Promise<void> {
+  if (!target.columns.some((column) => target.key.includes(column.name) && column.collation !== null)) return;
+  const row = await context.connection.row(findConfirmedUpdates(target, bucketExpression(target, mask, 't')));
+  if (!row) return;
+  const key = Object.entries(row).map(([name, value]) => `${name}=${value}`);
+  throw loaderError(
+    'LOAD_DUPLICATE_KEY',
+    `${load.task.table}: two rows of ${load.source.describe()} have keys that the table calls equal: ${key.join(' ')}`,
+  );
+}
+
 /** Rows whose parent was archived stay out with it: their parent is neither in its table nor about to be inserted. */
 async function holdChildren(
   context: LoadContext,
   target: LoadTarget,
-  parents: readonly (LoadTarget | null)[],
+  parents: readonly (Delta | null)[],
 ): Promise<void> {
+  const { schema, name } = target.definition;
   for (const reference of target.definition.foreignKeys) {
+    if (!reference.columns.every((column) => target.columns.some((fed) => fed.name === column))) continue;
     const { referencedSchema, referencedTable } = reference;
     const parent = parents.find(
-      (each) => each?.definition.schema === referencedSchema && each.definition.name === referencedTable,
+      (each) =>
+        each?.pass.target.definition.schema === referencedSchema &&
+        each.pass.target.definition.name === referencedTable,
     );
-    const fed = reference.columns.every((name) => target.columns.some((column) => column.name === name));
-    if (parent?.archived && fed) await context.connection.run(holdOrphans(target, reference, parent));
+    if (parent && parent.held > 0) await context.connection.run(holdOrphans(target, reference, parent.pass.target));
+    if (target.archived && referencedSchema === schema && referencedTable === name)
+      await holdDescendants(context, target, reference);
+  }
+}
+
+/** Within one table, level by level: a temporary table can stand in a statement only once, so the held keys are copied. */
+async function holdDescendants(
+  context: LoadContext,
+  target: LoadTarget,
+  reference: ForeignKeyDefinition,
+): Promise<void> {
+  const { connection } = context;
+  for (let held = 1; held > 0; ) {
+    await connection.run(`DROP TEMPORARY TABLE IF EXISTS ${heldTable(target)}`);
+    await connection.run(createHeld(target, reference));
+    held = (await connection.run(holdChildrenOfHeld(target, reference))).affectedRows;
   }
 }
 
@@ -223,6 +284,6 @@ async function storeBuckets(context: LoadContext, target: LoadTarget, wanted: Ui
 /** Removes what an earlier load of the same session left; other sessions' temporary tables are not visible. */
 export async function dropTemporary(context: LoadContext, target: LoadTarget): Promise<void> {
   await context.connection.run(
-    `DROP TEMPORARY TABLE IF EXISTS ${stageTable(target)}, ${keyTable(target)}, ${bucketTable(target)}`,
+    `DROP TEMPORARY TABLE IF EXISTS ${stageTable(target)}, ${keyTable(target)}, ${bucketTable(target)}, ${heldTable(target)}`,
   );
 }

@@ -1,11 +1,12 @@
 import type { Connection } from '@tableset/common/database/connection.ts';
+import { missingOnSchema, readGrants } from '@tableset/common/database/grants.ts';
 import { readLedgerFormat } from '@tableset/common/database/ledger.ts';
 import { quoteTable } from '@tableset/common/database/quoting.ts';
 import { readTableDefinition } from '@tableset/common/database/read-table.ts';
 import type { TableDefinition } from '@tableset/common/database/table-definition.ts';
 import { commonError } from '@tableset/common/errors.ts';
 import { loadOrder } from '../core/load-order.ts';
-import { checkTable, loadKey, publishMode } from '../core/table-rules.ts';
+import { checkTable, loadKey, publishMode, swapObstacle, swapPrivileges } from '../core/table-rules.ts';
 import { loaderError } from '../errors.ts';
 import type { LoadTask } from './load-tasks.ts';
 import type { LoadContext, TableLoad } from './table-load.ts';
@@ -18,11 +19,14 @@ export async function planSets(
   schema: string,
 ): Promise<readonly (readonly TableLoad[])[]> {
   const { connection } = context;
+  const grants = await readGrants(connection);
+  const seesSchema = missingOnSchema(grants, schema, ['SELECT']).length === 0;
+  const missing = missingOnSchema(grants, schema, swapPrivileges(connection.server.flavour));
   const byDefinition = new Map<TableDefinition, LoadTask>();
   for (const each of tasks) {
     const definition = await readTableDefinition(connection, schema, each.task.table);
     if (!definition) throw loaderError('LOAD_TABLE_UNSUITABLE', `${each.task.table} is no base table`);
-    checkTable(each.task, definition);
+    checkTable(each.task, definition, seesSchema);
     byDefinition.set(definition, each);
   }
   const order = loadOrder([...byDefinition.keys()]);
@@ -35,15 +39,24 @@ export async function planSets(
           connection,
           tasks.map(({ task }) => task.table),
         );
+  const taskOf = (definition: TableDefinition) => byDefinition.get(definition);
   const sets: TableLoad[][] = [];
   let ordinal = 0;
   for (const definitions of order.sets) {
     const set: TableLoad[] = [];
+    // What refers to archived rows must not come back either, which only the comparison sees.
+    const archived = definitions.some((definition) => archivedRows(states.get(taskOf(definition)?.task.table ?? '')));
     for (const definition of definitions) {
-      const each = byDefinition.get(definition);
+      const each = taskOf(definition);
       if (each)
         set.push(
-          await planTable(each, definition, ordinal++, definitions.length > 1, states.get(each.task.table), context),
+          await planTable(
+            each,
+            definition,
+            { ordinal: ordinal++, linked: definitions.length > 1, archived, missing },
+            states.get(each.task.table),
+            context,
+          ),
         );
     }
     sets.push(set);
@@ -54,8 +67,12 @@ export async function planSets(
 async function planTable(
   { task, source }: LoadTask,
   definition: TableDefinition,
-  ordinal: number,
-  linked: boolean,
+  place: {
+    readonly ordinal: number;
+    readonly linked: boolean;
+    readonly archived: boolean;
+    readonly missing: readonly string[];
+  },
   state: TableState | undefined,
   context: LoadContext,
 ): Promise<TableLoad> {
@@ -63,9 +80,14 @@ async function planTable(
   const key = loadKey(task, definition);
   const table = quoteTable(definition.schema, definition.name);
   const empty = (await connection.row(`SELECT 1 AS taken FROM ${table} LIMIT 1`)) === null;
-  const archived =
-    state?.archivedBefore && state.dateColumn ? { dateColumn: state.dateColumn, before: state.archivedBefore } : null;
-  const mode = publishMode(task, definition, { empty, dryRun: context.dryRun, archived: archived !== null, linked });
+  const mode = publishMode(task, definition, { ...place, empty, dryRun: context.dryRun });
+  const privilegesDecide = swapObstacle(definition) === null && !place.linked && place.missing.length > 0;
+  if (mode === 'direct' && task.publish === 'auto' && privilegesDecide) {
+    context.output.event('info', 'not swapped in, for lack of privileges on the schema', {
+      table: task.table,
+      missing: place.missing,
+    });
+  }
   if (task.localInfile === 'on' && !connection.server.localInfile) {
     throw commonError('SETTING_INVALID', `${task.table}: localInfile is on, and the server's local_infile is off`, {
       hint: 'Set localInfile to auto, or local_infile=ON on the server.',
@@ -77,11 +99,17 @@ async function planTable(
     key,
     source,
     mode,
-    ordinal,
-    archived,
+    ordinal: place.ordinal,
+    archived: archivedRows(state),
     localInfile: task.localInfile !== 'off' && connection.server.localInfile,
     rowsBefore: empty ? 0 : await countRows(connection, definition, task.mode === 'mirror', state),
   };
+}
+
+function archivedRows(state: TableState | undefined): TableLoad['archived'] {
+  return state?.archivedBefore && state.dateColumn
+    ? { dateColumn: state.dateColumn, before: state.archivedBefore }
+    : null;
 }
 
 /** Exact where a guard works in percent of it, else what the server estimates or the ledger remembers. */

@@ -3,31 +3,12 @@ import { delay } from '@tableset/common/database/connect.ts';
 import type { Connection } from '@tableset/common/database/connection.ts';
 import { classifyFault, serverErrno } from '@tableset/common/database/errno.ts';
 import type { SchemaLock } from '@tableset/common/database/lock.ts';
-import type { ColumnDefinition, ForeignKeyDefinition } from '@tableset/common/database/table-definition.ts';
-import {
-  clearUniques,
-  deletableChildren,
-  insertableChildren,
-  type LoadTarget,
-  markInserted,
-  publishDeletes,
-  publishInserts,
-  publishUpdates,
-  targetTable,
-} from '../core/load-sql.ts';
-import { furtherUniqueColumns } from '../core/table-rules.ts';
+import { AppError } from '@tableset/common/errors.ts';
 import { loaderError } from '../errors.ts';
 import type { Delta } from './delta.ts';
-import { duplicateCheck } from './duplicates.ts';
-import {
-  type LoadContext,
-  noCounts,
-  type PassResult,
-  readSource,
-  type TableCounts,
-  type TableLoad,
-} from './table-load.ts';
-import { TableWriter } from './table-writer.ts';
+import { fillEmpty } from './fill-empty.ts';
+import { deleteRows, writeRows } from './publish-rows.ts';
+import { type LoadContext, noCounts, type PassResult, type TableCounts, type TableLoad } from './table-load.ts';
 
 /** One table of a set that is published together. */
 export interface SetMember {
@@ -93,16 +74,18 @@ async function publishOnce(
   await connection.run('START TRANSACTION');
   try {
     await lock.assertHeld();
-    const deleted = new Map<SetMember, number>();
-    for (const member of members.toReversed()) deleted.set(member, await deleteRows(member, connection));
-    const published: Published[] = [];
+    const early = await deleteEarly(members, connection);
+    const written: Published[] = [];
     for (const member of members) {
-      published.push(
-        member.load.mode === 'direct'
-          ? await fillEmpty(member.load, context)
-          : await writeDelta(member, deleted.get(member) ?? 0, connection),
+      written.push(
+        member.load.mode === 'direct' ? await fillEmpty(member.load, context) : await writeDelta(member, connection),
       );
     }
+    const deleted = early ?? (await deleteAll(members, connection));
+    const published = members.map((member, index) =>
+      // There is one for each member.
+      withDeleted(written[index] as Published, deleted.get(member) ?? 0),
+    );
     await record(published);
     await connection.run('COMMIT');
     return published;
@@ -114,172 +97,62 @@ async function publishOnce(
   }
 }
 
-async function deleteRows({ load, delta }: SetMember, connection: Connection): Promise<number> {
-  if (!delta || delta.deletes === 0) return 0;
-  const { target } = delta.pass;
+/**
+ * Deletes children first. Rows that others are about to be moved away from can go only after that, so where a foreign key is in the way
+ * nothing is deleted yet.
+ * @returns how many rows of each table, or null
+ */
+async function deleteEarly(
+  members: readonly SetMember[],
+  connection: Connection,
+): Promise<ReadonlyMap<SetMember, number> | null> {
+  await connection.run('SAVEPOINT tableset_delete');
   try {
-    let deleted = 0;
-    for (const reference of selfReferences(target)) {
-      // Rows that nothing refers to go first, until none of those is left.
-      for (let wave = 1; wave > 0; deleted += wave)
-        wave = (await connection.run(deletableChildren(target, reference))).affectedRows;
-    }
-    return deleted + (await connection.run(publishDeletes(target))).affectedRows;
+    return await deleteAll(members, connection);
   } catch (error) {
-    throw explained(error, load, 'deleting rows that the source no longer has');
+    if (!(error instanceof AppError && error.code === 'LOAD_FOREIGN_KEY')) throw error;
+    await connection.run('ROLLBACK TO SAVEPOINT tableset_delete');
+    return null;
   }
 }
 
-function selfReferences(target: LoadTarget): readonly ForeignKeyDefinition[] {
-  const { schema, name } = target.definition;
-  return target.definition.foreignKeys.filter((key) => key.referencedSchema === schema && key.referencedTable === name);
+async function deleteAll(
+  members: readonly SetMember[],
+  connection: Connection,
+): Promise<ReadonlyMap<SetMember, number>> {
+  const deleted = new Map<SetMember, number>();
+  for (const member of members.toReversed()) {
+    if (member.delta) deleted.set(member, await deleteRows(member.load, member.delta, connection));
+  }
+  return deleted;
 }
 
-async function writeDelta({ load, delta }: SetMember, deleted: number, connection: Connection): Promise<Published> {
+async function writeDelta({ load, delta }: SetMember, connection: Connection): Promise<Published> {
   if (!delta) return { counts: noCounts(load.task.table), pass: null, rowCount: null };
   const { pass } = delta;
-  const updated = delta.updates === 0 ? 0 : await updateRows(load, delta, connection);
-  const inserted = delta.inserts === 0 ? 0 : await insertRows(load, delta, connection);
+  const { updated, inserted } = await writeRows(load, delta, connection);
   const unchanged = pass.read - pass.rejected - delta.held - inserted - updated;
   const counts = {
-    table: load.task.table,
+    ...noCounts(load.task.table),
     read: pass.read,
     inserted,
     updated,
-    deleted,
     unchanged,
     rejected: pass.rejected,
     held: delta.held,
   };
-  const publish = inserted + updated + deleted > 0 ? 'delta' : null;
-  const rowCount = delta.rowsBefore === null ? null : delta.rowsBefore + inserted - deleted;
+  const publish = inserted + updated > 0 ? 'delta' : null;
+  const rowCount = delta.rowsBefore === null ? null : delta.rowsBefore + inserted;
   return { counts: { ...counts, publish }, pass, rowCount };
 }
 
-/**
- * Updates in one statement; where further unique keys clash because rows swap values, in two: their nullable columns become NULL
- * first, then everything gets its value.
- */
-async function updateRows(load: TableLoad, delta: Delta, connection: Connection): Promise<number> {
-  const { target } = delta.pass;
-  const further = furtherUniqueColumns(load.definition, load.key);
-  const clashing = target.columns.filter((column) => further.includes(column.name));
-  try {
-    if (clashing.length === 0) return (await connection.run(publishUpdates(target))).affectedRows;
-    await connection.run('SAVEPOINT tableset_update');
-    try {
-      return (await connection.run(publishUpdates(target))).affectedRows;
-    } catch (error) {
-      if (classifyFault(error) !== 'duplicate-key') throw error;
-      await connection.run('ROLLBACK TO SAVEPOINT tableset_update');
-      return await updateInTwoSteps(target, clashing, delta, connection, error);
-    }
-  } catch (error) {
-    throw explained(error, load, 'updating rows');
-  }
-}
-
-async function updateInTwoSteps(
-  target: LoadTarget,
-  clashing: readonly ColumnDefinition[],
-  delta: Delta,
-  connection: Connection,
-  first: unknown,
-): Promise<number> {
-  const nullable = clashing.filter((column) => column.nullable);
-  if (nullable.length === 0) throw first;
-  await connection.run(clearUniques(target, nullable));
-  await connection.run(publishUpdates(target));
-  // Rows that both steps touched would be counted twice; every key that differs was written.
-  return delta.updates;
-}
-
-async function insertRows(load: TableLoad, delta: Delta, connection: Connection): Promise<number> {
-  const { target } = delta.pass;
-  try {
-    let inserted = 0;
-    const references = selfReferences(target).filter((key) =>
-      key.columns.every((name) => target.columns.some((column) => column.name === name)),
-    );
-    if (references.length > 0) {
-      // Rows whose parent is there go first, level by level.
-      for (let wave = 1; wave > 0; inserted += wave) {
-        wave = (await connection.run(insertableChildren(target, references))).affectedRows;
-        if (wave > 0) await connection.run(markInserted(target));
-      }
-    }
-    return inserted + (await connection.run(publishInserts(target))).affectedRows;
-  } catch (error) {
-    throw explained(error, load, 'inserting rows');
-  }
-}
-
-/** Fills an empty table straight from the source, inside the transaction. */
-async function fillEmpty(load: TableLoad, context: LoadContext): Promise<Published> {
-  const { connection } = context;
-  let writer: TableWriter | null = null;
-  const pass = await readSource(load, context, `load ${load.task.table}`, {
-    begin: async (target, _plan, onReject) => {
-      if (await connection.row(`SELECT 1 AS taken FROM ${targetTable(target)} LIMIT 1`)) {
-        throw loaderError(
-          'LOAD_TABLE_CHANGED',
-          `${load.task.table} was empty and no longer is: something else writes to it`,
-        );
-      }
-      writer = new TableWriter({
-        connection,
-        table: targetTable(target),
-        name: load.task.table,
-        localInfile: load.localInfile,
-        inTransaction: true,
-        onReject,
-        onDuplicate: duplicateCheck(connection, target, targetTable(target)),
-      });
-    },
-    write: async (chunk) => {
-      await writer?.write(chunk);
-      chunk.release();
-      if ((writer?.written ?? 0) > load.task.maxPublishRows) {
-        throw loaderError(
-          'LOAD_PUBLISH_TOO_LARGE',
-          `${load.task.table}: more than ${load.task.maxPublishRows} rows (maxPublishRows) in one transaction`,
-        );
-      }
-    },
-  });
-  if (!pass) return { counts: noCounts(load.task.table), pass: null, rowCount: 0 };
-  // The writer exists, since the source had a first file; its type does not say so inside the callbacks.
-  const { written, duplicates } = writer as unknown as TableWriter;
-  const counts = {
-    table: load.task.table,
-    read: pass.read,
-    inserted: written,
-    updated: 0,
-    deleted: 0,
-    unchanged: duplicates,
-    rejected: pass.rejected,
-    held: 0,
+function withDeleted({ counts, pass, rowCount }: Published, deleted: number): Published {
+  if (deleted === 0) return { counts, pass, rowCount };
+  return {
+    counts: { ...counts, deleted, publish: 'delta' },
+    pass,
+    rowCount: rowCount === null ? null : rowCount - deleted,
   };
-  return { counts: { ...counts, publish: 'direct' }, pass, rowCount: written };
-}
-
-/** Errors that the table's own constraints cause, by name. */
-function explained(error: unknown, load: TableLoad, doing: string): unknown {
-  const { table } = load.task;
-  const errno = serverErrno(error);
-  const said = error instanceof Error ? error.message : String(error);
-  if (classifyFault(error) === 'duplicate-key')
-    return loaderError('LOAD_UNIQUE_CONFLICT', `${table}: ${doing}: ${said}`, { cause: error });
-  if (errno === 1452 || errno === 1216)
-    return loaderError('LOAD_FOREIGN_KEY', `${table}: ${doing}: ${said}`, { cause: error });
-  if (errno === 1451 || errno === 1217)
-    return loaderError('LOAD_FOREIGN_KEY', `${table}: ${doing}: ${said}`, {
-      cause: error,
-      hint: 'Rows of another table still refer to rows that the source no longer has.',
-    });
-  if (errno === 3819 || errno === 4025)
-    return loaderError('LOAD_CHECK_FAILED', `${table}: ${doing}: ${said}`, { cause: error });
-  return error;
 }
 
 /** SHA-256 as 64 hexadecimal digits. */

@@ -15,7 +15,8 @@ import { changedTasks, type LoadTask, sourceHash, waitForTables } from './load-t
 import { planSets } from './plan-sets.ts';
 import { type Published, publishSet, type SetMember } from './publish.ts';
 import { describeReject, type RejectCollector, recordRejects } from './reject-collector.ts';
-import { dropLeftovers, loadBySwap } from './swap.ts';
+import { loadBySwap } from './swap.ts';
+import { dropLeftovers } from './swap-rename.ts';
 import { type LoadContext, noCounts, type TableCounts, type TableLoad } from './table-load.ts';
 import { definitionHash, recordTable, settingsHash } from './table-state.ts';
 
@@ -131,6 +132,8 @@ async function failed(
   if (!connection.lost) {
     try {
       await connection.uninterrupted(async () => {
+        // A chunk that failed leaves its transaction open, which would take the ledger's rows with it.
+        await connection.run('ROLLBACK');
         await writeRejects(context, runId);
         const outcome = known?.code === 'STOPPED' ? 'stopped' : 'failed';
         await finishRun(connection, runId, { outcome, counts, error: known });
@@ -171,7 +174,7 @@ async function loadSet(
           : await prepareDelta(
               load,
               context,
-              members.map((member) => member.delta?.pass.target ?? null),
+              members.map((member) => member.delta),
             ),
     });
   return await publishSet(members, lock, context, record);
@@ -226,14 +229,10 @@ async function dryRun(tasks: readonly LoadTask[], connection: Connection, reques
   };
   const changes: DryRunTable[] = [];
   for (const set of await planSets(tasks, context, request.database.name)) {
-    const targets: (Delta | null)[] = [];
+    const deltas: (Delta | null)[] = [];
     for (const load of set) {
-      const delta = await prepareDelta(
-        load,
-        context,
-        targets.map((each) => each?.pass.target ?? null),
-      );
-      targets.push(delta);
+      const delta = await prepareDelta(load, context, deltas);
+      deltas.push(delta);
       changes.push(await describeDelta(load, delta, context));
     }
   }

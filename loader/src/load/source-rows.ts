@@ -90,7 +90,6 @@ function recordField(value: string | Buffer | null): string {
   return value.replace(tsvSpecial, (character) => tsvEscapes[character] ?? character);
 }
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: NUL is one of the characters to escape.
 const tsvSpecial = /[\0\\\t\n\r]/g;
 const tsvEscapes: Readonly<Record<string, string>> = {
   '\0': '\\0',

@@ -1,19 +1,16 @@
-import { createHash } from 'node:crypto';
 import { connect } from '@tableset/common/database/connect.ts';
 import type { Connection } from '@tableset/common/database/connection.ts';
+import { classifyFault } from '@tableset/common/database/errno.ts';
 import type { SchemaLock } from '@tableset/common/database/lock.ts';
-import { quoteIdentifier } from '@tableset/common/database/quoting.ts';
+import { quoteIdentifier, quoteTable } from '@tableset/common/database/quoting.ts';
 import { withoutCounter } from '@tableset/common/database/read-table.ts';
-import { type LoadTarget, targetTable } from '../core/load-sql.ts';
+import type { TableDefinition } from '@tableset/common/database/table-definition.ts';
 import { loaderError } from '../errors.ts';
 import { duplicateCheck } from './duplicates.ts';
 import type { Published } from './publish.ts';
+import { renameStage, stageNames } from './swap-rename.ts';
 import { type LoadContext, noCounts, readSource, type TableLoad } from './table-load.ts';
 import { type RowBlock, TableWriter } from './table-writer.ts';
-
-/** Names of a table's staging tables start with this; anything else of the kind was left by a run that died. */
-export const stagePrefix = 'tableset_stage_';
-const oldPrefix = `${stagePrefix}old_`;
 
 /** Two streams: a third gains nothing, since inserting into one table is what the server is busy with. */
 const streams = 2;
@@ -24,51 +21,40 @@ const streams = 2;
  */
 export async function loadBySwap(load: TableLoad, lock: SchemaLock, context: LoadContext): Promise<Published> {
   const { connection } = context;
-  const suffix = createHash('sha256').update(load.definition.name).digest('hex').slice(0, 16);
-  const stage = quoteIdentifier(`${stagePrefix}${suffix}`);
-  const old = quoteIdentifier(`${oldPrefix}${suffix}`);
+  const { table } = load.task;
+  const { stage, old } = stageNames(load.definition.name);
   await connection.run(`DROP TABLE IF EXISTS ${stage}`);
   await connection.run(`CREATE TABLE ${stage} LIKE ${quoteIdentifier(load.definition.name)}`);
-  const indexes = await dropIndexes(connection, stage, load);
   try {
+    const indexes = await dropIndexes(connection, stage, load);
     const { pass, written, duplicates } = await fillStage(load, context, stage);
-    if (!pass)
-      return {
-        counts: noCounts(load.task.table),
-        pass: null,
-        rowCount: 0,
-      };
-    context.output.event('debug', 'adding indexes', { table: load.task.table, indexes: indexes.length });
-    if (indexes.length > 0) {
-      await connection.run(`ALTER TABLE ${stage} ${indexes.map((line) => `ADD ${line}`).join(', ')}`).catch((error) => {
-        throw error instanceof Error && 'errno' in error && error.errno === 1062
-          ? loaderError('LOAD_UNIQUE_CONFLICT', `${load.task.table}: ${error.message}`, { cause: error })
-          : error;
-      });
-    }
+    if (!pass) return { counts: noCounts(table), pass: null, rowCount: 0 };
+    context.output.event('debug', 'adding indexes', { table, indexes: indexes.length });
+    await addIndexes(connection, stage, indexes, load);
     await checkStage(connection, stage, load, written);
     await lock.assertHeld();
-    await connection.uninterrupted(() => rename(connection, load, pass.target, stage, old));
+    const late = await renameStage(connection, load, pass.target, { stage, old });
+    if (late > 0)
+      context.output.event('warn', 'rows that were written during the swap were kept', { table, rows: late });
     const counts = {
-      table: load.task.table,
+      ...noCounts(table),
       read: pass.read,
       inserted: written,
-      updated: 0,
-      deleted: 0,
       unchanged: duplicates,
       rejected: pass.rejected,
-      held: 0,
-    };
-    return { counts: { ...counts, publish: 'swap' }, pass, rowCount: written };
+      publish: 'swap',
+    } as const;
+    return { counts, pass, rowCount: late > 0 ? null : written };
   } finally {
     if (!connection.lost) {
-      const drop = () => connection.run(`DROP TABLE IF EXISTS ${stage}`);
-      await connection.uninterrupted(drop).catch(() => connection.destroy());
+      await connection
+        .uninterrupted(() => connection.run(`DROP TABLE IF EXISTS ${stage}`))
+        .catch(() => connection.destroy());
     }
   }
 }
 
-/** Drops every index but the primary key; returns their lines as SHOW CREATE TABLE prints them. */
+/** Drops every index but the primary key and the one that rows are matched by; returns their lines as SHOW CREATE TABLE prints them. */
 async function dropIndexes(connection: Connection, stage: string, load: TableLoad): Promise<readonly string[]> {
   const lines = load.definition.createStatement
     .split('\n')
@@ -76,17 +62,63 @@ async function dropIndexes(connection: Connection, stage: string, load: TableLoa
     .filter((line) => line !== undefined);
   // An AUTO_INCREMENT column must stay the first of some index.
   const counter = load.definition.columns.find((column) => column.autoIncrement)?.name;
-  const droppable = lines.filter(
-    (line) => counter === undefined || load.key.includes(counter) || !line.includes(quoteIdentifier(counter)),
+  const isPrimary = (name: string) =>
+    load.definition.indexes.some((index) => index.name === 'PRIMARY' && index.parts[0]?.column === name);
+  const kept = new Set(keyIndexes(load.definition, load.key).map(quoteIdentifier));
+  const dropped = lines.filter(
+    (line) =>
+      !kept.has(indexName(line)) &&
+      (counter === undefined || isPrimary(counter) || !line.includes(quoteIdentifier(counter))),
   );
-  const kept = droppable.filter((line) => indexName(line) !== '');
-  if (kept.length > 0)
-    await connection.run(`ALTER TABLE ${stage} ${kept.map((line) => `DROP INDEX ${indexName(line)}`).join(', ')}`);
-  return kept;
+  if (dropped.length > 0)
+    await connection.run(`ALTER TABLE ${stage} ${dropped.map((line) => `DROP INDEX ${indexName(line)}`).join(', ')}`);
+  return dropped;
+}
+
+/** Without the unique index over the key, the same row twice would be found only when it is too late to leave it out. */
+function keyIndexes(definition: TableDefinition, key: readonly string[]): readonly string[] {
+  const sorted = [...key].sort().join('\0');
+  return definition.indexes
+    .filter(
+      ({ unique, parts }) =>
+        unique &&
+        parts
+          .map(({ column }) => column ?? '')
+          .sort()
+          .join('\0') === sorted,
+    )
+    .map(({ name }) => name);
 }
 
 function indexName(line: string): string {
   return /KEY (`(?:[^`]|``)+`)/.exec(line)?.[1] ?? '';
+}
+
+/** Adds the indexes, and the counter that the table has: ids that were given away must not be given again. */
+async function addIndexes(
+  connection: Connection,
+  stage: string,
+  indexes: readonly string[],
+  load: TableLoad,
+): Promise<void> {
+  const table = quoteTable(load.definition.schema, load.definition.name);
+  const created = await connection.row(`SHOW CREATE TABLE ${table}`);
+  const counter = /\n\)[^\n]*? AUTO_INCREMENT=(\d+)/.exec(String(created?.['Create Table']))?.[1];
+  // InnoDB builds one full-text index at a time.
+  const fullText = indexes.filter((line) => line.startsWith('FULLTEXT'));
+  const others = indexes.filter((line) => !line.startsWith('FULLTEXT'));
+  const alterations = [
+    [...others.map((line) => `ADD ${line}`), ...(counter ? [`AUTO_INCREMENT = ${counter}`] : [])],
+    ...fullText.map((line) => [`ADD ${line}`]),
+  ];
+  for (const parts of alterations) {
+    if (parts.length === 0) continue;
+    await connection.run(`ALTER TABLE ${stage} ${parts.join(', ')}`).catch((error) => {
+      throw classifyFault(error) === 'duplicate-key'
+        ? loaderError('LOAD_UNIQUE_CONFLICT', `${load.task.table}: ${error.message}`, { cause: error })
+        : error;
+    });
+  }
 }
 
 async function fillStage(load: TableLoad, context: LoadContext, stage: string) {
@@ -161,68 +193,5 @@ async function checkStage(connection: Connection, stage: string, load: TableLoad
     throw loaderError('LOAD_COUNTS_DIFFER', `${load.task.table}: the staging table is not defined as the table is`, {
       hint: 'Set publish: direct for this table, and report its definition.',
     });
-  }
-}
-
-/**
- * Swaps the staging table in. MySQL does it under LOCK TABLES, so that no row can slip in between the check and the RENAME. MariaDB
- * refuses RENAME there (1192): it is checked just before, and the table that was renamed away is only dropped if it is still empty.
- */
-async function rename(
-  connection: Connection,
-  load: TableLoad,
-  target: LoadTarget,
-  stage: string,
-  old: string,
-): Promise<void> {
-  const table = targetTable(target);
-  const locks = connection.server.flavour === 'mysql';
-  if (locks) await connection.run(`LOCK TABLES ${table} WRITE, ${stage} WRITE`);
-  try {
-    await checkEmpty(connection, table, load);
-    await connection.run(`RENAME TABLE ${table} TO ${old}, ${stage} TO ${table}`);
-  } finally {
-    if (locks && !connection.lost) await connection.run('UNLOCK TABLES');
-  }
-  if (await connection.row(`SELECT 1 AS taken FROM ${old} LIMIT 1`)) {
-    await connection.run(`RENAME TABLE ${table} TO ${stage}, ${old} TO ${table}`);
-    throw loaderError(
-      'LOAD_TABLE_CHANGED',
-      `${load.task.table}: a row was written to it while it was being swapped; it was put back`,
-    );
-  }
-  await connection.run(`DROP TABLE ${old}`);
-}
-
-async function checkEmpty(connection: Connection, table: string, load: TableLoad): Promise<void> {
-  if (await connection.row(`SELECT 1 AS taken FROM ${table} LIMIT 1`)) {
-    throw loaderError(
-      'LOAD_TABLE_CHANGED',
-      `${load.task.table} was empty and no longer is: something else writes to it`,
-    );
-  }
-}
-
-/**
- * Removes staging tables that a run which died left behind; call it under the lock. One that was renamed away and holds rows is put
- * nowhere and dropped never: somebody's rows are in it.
- */
-export async function dropLeftovers(connection: Connection): Promise<void> {
-  const rows = await connection.rows(
-    "SELECT TABLE_NAME AS name FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME LIKE 'tableset\\_stage\\_%'",
-  );
-  for (const row of rows) {
-    const name = String(row['name']);
-    const table = quoteIdentifier(name);
-    if (name.startsWith(oldPrefix) && (await connection.row(`SELECT 1 AS taken FROM ${table} LIMIT 1`))) {
-      throw loaderError(
-        'LOAD_TABLE_CHANGED',
-        `${name} holds rows that were written while a table was being swapped by a run that died`,
-        {
-          hint: `Copy its rows into the table they belong to, then drop ${name}.`,
-        },
-      );
-    }
-    await connection.run(`DROP TABLE ${table}`);
   }
 }

@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import type { Connection } from '@tableset/common/database/connection.ts';
-import { serverErrno } from '@tableset/common/database/errno.ts';
+import { classifyFault, serverErrno } from '@tableset/common/database/errno.ts';
 import { quoteIdentifier, quoteList } from '@tableset/common/database/quoting.ts';
 import type { EncodedChunk, Reject } from '../core/encoded-rows.ts';
 import { rowStart } from '../core/encoding/decode-load-text.ts';
@@ -8,6 +8,7 @@ import { insertValues } from '../core/encoding/insert-values.ts';
 import { loadsPlain, serverExpression } from '../core/encoding/server-expression.ts';
 import { loadDataClauses } from '../core/load-sql.ts';
 import { loaderError } from '../errors.ts';
+import type { Duplicate } from './duplicates.ts';
 
 export interface TableWriterOptions {
   readonly connection: Connection;
@@ -19,8 +20,8 @@ export interface TableWriterOptions {
   /** Chunks are written inside a transaction that the caller opened and ends; otherwise each chunk is one. */
   readonly inTransaction: boolean;
   readonly onReject: (reject: Reject) => void;
-  /** Called for a row whose key is there already; false if the row there is another one. */
-  readonly onDuplicate: (insert: (table: string) => Promise<void>) => Promise<boolean>;
+  /** Called for a row that a unique key keeps out. */
+  readonly onDuplicate: (insert: (table: string) => Promise<void>) => Promise<Duplicate>;
 }
 
 /** Rows of a chunk, from where they are when the writer gets them. */
@@ -39,13 +40,36 @@ export class TableWriter {
   written = 0;
   /** Rows left out because the very same row was there. */
   duplicates = 0;
+  /** Rows of the chunk that were rejected in this attempt, and that were reported in one. */
+  #refused = 0;
+  #reported = 0;
 
   constructor(options: TableWriterOptions) {
     this.#options = options;
   }
 
-  /** Writes one chunk; calls on one writer must follow each other. */
+  /**
+   * Writes one chunk; calls on one writer must follow each other. Two streams into one table can deadlock where rows repeat keys; the
+   * chunk that the server chose to roll back is then written again.
+   */
   async write(block: RowBlock): Promise<void> {
+    const { connection, inTransaction } = this.#options;
+    const { written, duplicates } = this;
+    this.#reported = 0;
+    for (let attempt = 1; ; attempt++) {
+      this.#refused = 0;
+      try {
+        return await this.#write(block);
+      } catch (error) {
+        if (inTransaction || attempt === attemptsMax || classifyFault(error) !== 'deadlock') throw error;
+        await connection.run('ROLLBACK');
+        this.written = written;
+        this.duplicates = duplicates;
+      }
+    }
+  }
+
+  async #write(block: RowBlock): Promise<void> {
     const { connection, inTransaction, localInfile } = this.#options;
     await connection.run(inTransaction ? 'SAVEPOINT tableset_chunk' : 'START TRANSACTION');
     if (localInfile && (await this.#load(block))) {
@@ -72,10 +96,13 @@ export class TableWriter {
     );
     const set = assignments.length === 0 ? '' : ` SET ${assignments.join(', ')}`;
     const sql = `LOAD DATA LOCAL INFILE 'tableset' INTO TABLE ${table} ${loadDataClauses(block.plan.separator)} (${targets.join(', ')})${set}`;
-    const result = await connection.load(
-      sql,
-      Readable.from(slices(block.bytes), { objectMode: false, highWaterMark: sliceBytes }),
-    );
+    const file = Readable.from(slices(block.bytes), { objectMode: false, highWaterMark: sliceBytes });
+    const result = await connection.load(sql, file).catch((error: unknown) => {
+      // A function in SET, such as that of spatial values, refuses outright what others only warn of.
+      if (isRowFault(error)) return null;
+      throw error;
+    });
+    if (result === null) return false;
     const counts = /^Records: (\d+)\D+(\d+)\D+(\d+)\D+(\d+)/.exec(result.info);
     if (!counts)
       throw loaderError(
@@ -102,6 +129,14 @@ export class TableWriter {
       rowsMax: 10_000,
     })) {
       const statement = prefix + values.toString('utf8');
+      const bytes = prefix.length + values.length;
+      if (rows === 1 && bytes > connection.server.maxAllowedPacketBytes - packetReserveBytes) {
+        this.#reject(
+          partOf(block, firstRow, 1),
+          `the row takes ${bytes} bytes as a statement, more than the server's max_allowed_packet of ${connection.server.maxAllowedPacketBytes}`,
+        );
+        continue;
+      }
       try {
         const result = await connection.run(statement);
         if (result.affectedRows !== rows || result.warnings !== 0) {
@@ -124,18 +159,24 @@ export class TableWriter {
   }
 
   async #refuse(block: RowBlock, prefix: string, values: string, error: Error): Promise<void> {
-    const { connection, name, onDuplicate, onReject, table } = this.#options;
+    const { connection, name, onDuplicate, table } = this.#options;
     const line = block.lines[0] ?? 0;
     if (serverErrno(error) === 1062) {
       const insert = async (into: string) => void (await connection.run(prefix.replace(table, into) + values));
-      if (await onDuplicate(insert)) {
+      const duplicate = await onDuplicate(insert);
+      if (duplicate === 'same') {
         this.duplicates++;
         return;
       }
-      throw loaderError(
-        'LOAD_DUPLICATE_KEY',
-        `${name}: ${block.source}:${line} has a key that another, different row has (${error.message})`,
-      );
+      throw duplicate === 'different'
+        ? loaderError(
+            'LOAD_DUPLICATE_KEY',
+            `${name}: ${block.source}:${line} has a key that another, different row has (${error.message})`,
+          )
+        : loaderError(
+            'LOAD_UNIQUE_CONFLICT',
+            `${name}: ${block.source}:${line} has a value that another row has (${error.message})`,
+          );
     }
     if (serverErrno(error) === 1452) {
       throw loaderError(
@@ -143,14 +184,15 @@ export class TableWriter {
         `${name}: ${block.source}:${line} refers to a row that does not exist (${error.message})`,
       );
     }
-    onReject({
-      source: block.source,
-      line,
-      column: null,
-      field: null,
-      reason: `the server refused the row: ${serverErrno(error)} ${error.message}`,
-      value: null,
-    });
+    this.#reject(block, `the server refused the row: ${serverErrno(error)} ${error.message}`);
+  }
+
+  #reject(block: RowBlock, reason: string): void {
+    // Rows that an earlier attempt at the chunk reported are not reported again.
+    if (++this.#refused <= this.#reported) return;
+    this.#reported++;
+    const line = block.lines[0] ?? 0;
+    this.#options.onReject({ source: block.source, line, column: null, field: null, reason, value: null });
   }
 }
 
@@ -166,6 +208,9 @@ function partOf(block: RowBlock, firstRow: number, rows: number): RowBlock {
   };
 }
 
+const attemptsMax = 5;
+/** Room in a packet for what stands around a statement. */
+const packetReserveBytes = 1024;
 /** A multi-row statement grows to about this many bytes. */
 const statementBytes = 1024 * 1024;
 const sliceBytes = 256 * 1024;

@@ -4,6 +4,7 @@ import { serverErrno } from '@tableset/common/database/errno.ts';
 import { databaseFailure } from '@tableset/common/database/failure.ts';
 import { quoteIdentifier } from '@tableset/common/database/quoting.ts';
 import { AppError, commonError } from '@tableset/common/errors.ts';
+import { registerSecret } from '@tableset/common/output/redact.ts';
 import type { DatabaseSettings } from '@tableset/common/settings/database.ts';
 import { readSecretFile } from '@tableset/common/settings/settings.ts';
 import type { OtherDatabase } from '../config/schema.ts';
@@ -148,6 +149,7 @@ function databaseSettings(name: string, database: OtherDatabase, env: SourceCont
     const value = env[passwordEnv];
     if (value === undefined)
       throw commonError('SETTING_MISSING', `databases.${name}.passwordEnv names ${passwordEnv}, which is not set`);
+    registerSecret(value);
     password = value;
   }
   const { host, port, user, tls } = database;
