@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import type { TestCertificate } from './certificate.ts';
+import type { TestCertificate } from '../../test/certificate.ts';
 
 export interface TestHttpServer extends AsyncDisposable {
   readonly origin: string;

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { connect as connectSocket, isIP, type Socket } from 'node:net';
 import {
   type ConnectionOptions,
   createConnection,
@@ -58,6 +59,7 @@ function driverOptions(settings: DatabaseSettings, options: DriverOptions): Conn
     password: settings.password,
     ...(options.withoutSchema ? {} : { database: settings.name }),
     ...(settings.tls === 'disable' ? {} : { ssl: tlsOptions(settings) }),
+    ...(settings.tls === 'verify' && isIP(settings.host) > 0 ? { stream: () => addressSocket(settings) } : {}),
     charset: 'utf8mb4',
     timezone: 'Z',
     connectTimeout: connectTimeoutMs,
@@ -110,6 +112,17 @@ export function decodeRows(rows: readonly Record<string, unknown>[], fields: rea
       if (Buffer.isBuffer(value)) row[field.name] = value.toString('utf8');
     }
   }
+}
+
+/**
+ * A socket that knows the address it was asked for. Between mysql2, which names no host to TLS for an address, and Node, which then
+ * checks the certificate against `localhost`, a certificate for localhost would pass for any address; Node asks the socket for `_host` first.
+ */
+function addressSocket(settings: DatabaseSettings): Socket {
+  const socket = connectSocket(settings.port, settings.host);
+  socket.setNoDelay(true);
+  socket.setKeepAlive(true, 10_000);
+  return Object.assign(socket, { _host: settings.host });
 }
 
 function tlsOptions(settings: DatabaseSettings): NonNullable<Exclude<ConnectionOptions['ssl'], string>> {

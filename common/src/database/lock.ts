@@ -86,6 +86,8 @@ export async function acquireLock(
     // The first try never waits, so that what is said of the holder comes at once.
     const row = await connection.row('SELECT GET_LOCK(?, ?) AS got', [name, told === 0 ? 0 : seconds]);
     if (row?.['got'] === '1') return new SchemaLock(connection, name);
+    // A wait that was killed ends without an error on MariaDB.
+    options.signal?.throwIfAborted();
     if (row?.['got'] !== '0')
       throw commonError('DATABASE_BUSY', `GET_LOCK failed on ${connection.settings.host} (no memory, or killed)`);
     const holder = await lockHolder(connection, name);

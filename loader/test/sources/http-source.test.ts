@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { selfSigned } from '../../../test/certificate.ts';
 import type { HttpSourceSettings } from '../../src/config/source-settings.ts';
 import type { TransferTiming } from '../../src/sources/source.ts';
-import { selfSigned } from '../certificate.ts';
 import { breakOff, type Handler, sendContent, serve, type TestHttpServer } from '../http-server.ts';
 import { byteSource, noProof, readAll, type TestContext, testContext } from './read-source.ts';
 

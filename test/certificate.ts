@@ -1,13 +1,16 @@
 import { generateKeyPairSync, sign } from 'node:crypto';
 
-/** PEM texts of a self-signed certificate for 127.0.0.1 and its key. */
+/** PEM texts of a self-signed certificate and its key. */
 export interface TestCertificate {
   readonly key: string;
   readonly certificate: string;
 }
 
-/** Makes a certificate that is its own authority, good for a day around now. Only what TLS clients look at is in it (RFC 5280). */
-export function selfSigned(now = new Date()): TestCertificate {
+/**
+ * Makes a certificate that is its own authority, good for a day around now. Only what TLS clients look at is in it (RFC 5280).
+ * @param address the IPv4 address it is for
+ */
+export function selfSigned(now = new Date(), address = '127.0.0.1'): TestCertificate {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
   const algorithm = sequence(oid('2a8648ce3d040302'));
   const name = sequence(tagged(0x31, sequence(oid('550403'), tagged(0x0c, Buffer.from('test')))));
@@ -16,7 +19,7 @@ export function selfSigned(now = new Date()): TestCertificate {
       0x17,
       Buffer.from(`${new Date(now.getTime() + offsetMs).toISOString().replace(/[-:T]/g, '').slice(2, 14)}Z`),
     );
-  const alternativeName = sequence(tagged(0x87, Buffer.from([127, 0, 0, 1])));
+  const alternativeName = sequence(tagged(0x87, Buffer.from(address.split('.').map(Number))));
   const isAuthority = sequence(tagged(0x01, Buffer.from([0xff])));
   const extensions = sequence(
     sequence(oid('551d11'), tagged(0x04, alternativeName)),
