@@ -11,8 +11,27 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{common,migrator,loader,tools,examples}/**/*.test.ts'],
-          exclude: [...exclude, '**/*.db.test.ts'],
+          exclude: [...exclude, '**/*.db.test.ts', '**/*.chart.test.ts', '**/*.image.test.ts'],
           testTimeout: 20_000,
+        },
+      },
+      {
+        test: {
+          name: 'chart',
+          include: ['charts/test/*.chart.test.ts'],
+          exclude,
+          // The first test may have to fetch helm and its like.
+          testTimeout: 300_000,
+        },
+      },
+      {
+        test: {
+          name: 'image',
+          include: ['test/images/*.image.test.ts'],
+          exclude,
+          globalSetup: ['test/images/build-images.ts', 'test/start-servers.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
         },
       },
       {

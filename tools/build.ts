@@ -4,7 +4,7 @@ import { access, mkdir, mkdtemp, readdir, rename, rm, stat, utimes } from 'node:
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { build } from 'esbuild';
-import { slimDriver } from './slim-driver.ts';
+import { slimBundle } from './slim-bundle.ts';
 
 const run = promisify(execFile);
 
@@ -61,7 +61,7 @@ async function buildImage(workspace: string): Promise<number> {
       // The bundler's own binary cannot be bundled; where it is needed, it is loaded from node_modules.
       external: [...unusedDrivers, 'esbuild'],
       banner: { js: requireForCommonJs },
-      plugins: [slimDriver],
+      plugins: [slimBundle],
       logLevel: 'warning',
     });
     // A bundle that does not even start must not take the place of one that does.

@@ -1,6 +1,6 @@
 /**
- * Runs what proves this checkout: `node tools/test.ts [STEP…] [FILE…] [-- VITEST OPTION…]`, by default check, unit and
- * database. Files narrow the vitest steps down. The last line counts what really ran; it is also written to the file
+ * Runs what proves this checkout: `node tools/test.ts [STEP…] [FILE…] [-- VITEST OPTION…]`, by default check, unit,
+ * chart and database. Files narrow the vitest steps down. The last line counts what really ran; it is also written to the file
  * that SUMMARY_FILE names. Exits with 1 when anything failed.
  */
 import { spawn } from 'node:child_process';
@@ -22,7 +22,7 @@ interface Result extends Counts {
 
 const root = join(import.meta.dirname, '..');
 const binaries = join(root, 'node_modules', '.bin');
-const defaultSteps = ['check', 'unit', 'database'];
+const defaultSteps = ['check', 'unit', 'chart', 'database'];
 
 /** Each resolves to its results; a step never rejects because something failed. */
 const steps: Readonly<Record<string, (filters: readonly string[]) => Promise<Result[]>>> = {
@@ -35,11 +35,14 @@ const steps: Readonly<Record<string, (filters: readonly string[]) => Promise<Res
     ];
     const docs = join(root, 'tools', 'docs.ts');
     if (await exists(docs)) commands.push(['generated documents', process.execPath, [docs, '--check']]);
+    commands.push(['charts’ documents', process.execPath, [join(root, 'tools', 'charts.ts'), '--check']]);
     const results: Result[] = [];
     for (const [name, command, args] of commands) results.push(await runCommand(`check: ${name}`, command, args));
     return results;
   },
   unit: async (filters) => [await runVitest('unit', filters)],
+  chart: async (filters) => [await runVitest('chart', filters)],
+  image: async (filters) => [await runVitest('image', filters)],
   database: async (filters) => [await runVitest('database', filters)],
   demo: async () => [await runCommand('demo', process.execPath, [join(root, 'tools', 'demo.ts')])],
 };

@@ -36,6 +36,12 @@ export class AppError extends Error {
   }
 }
 
+/** The same error with a remedy that only a caller further out knows. */
+export function withHint(error: AppError, hint: string): AppError {
+  const { code, exit, message, cause, details } = error;
+  return new AppError(code, { exit, cause: '', remedy: hint }, message, { cause, hint, details });
+}
+
 /**
  * Makes the constructor for one catalogue's errors, so that an undocumented code does not compile.
  * @example throw loadError('LOAD_SOURCE_EMPTY', `${path} holds no rows`, { hint: 'set allowEmpty: true' });

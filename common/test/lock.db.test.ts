@@ -1,7 +1,9 @@
 import { expect, test } from 'vitest';
 import { describeEachServer, type TestSchema } from '../../test/servers.ts';
 import { connect } from '../src/database/connect.ts';
+import { explainDatabaseError } from '../src/database/connection.ts';
 import { acquireLock, lockName } from '../src/database/lock.ts';
+import { AppError } from '../src/errors.ts';
 import type { DatabaseSettings } from '../src/settings/database.ts';
 
 function settingsOf(schema: TestSchema): DatabaseSettings {
@@ -36,7 +38,8 @@ describeEachServer('the lock of a schema', (server) => {
     await using connection = await connect(settings);
     const lock = await acquireLock(connection, fail);
     await server.query(`KILL ${connection.id}`);
-    await expect(lock?.assertHeld()).rejects.toMatchObject({ exit: 1 });
+    const error: unknown = await lock?.assertHeld().catch((thrown: unknown) => thrown);
+    expect(error instanceof AppError ? error : explainDatabaseError(error)).toMatchObject({ exit: 1 });
     await lock?.[Symbol.asyncDispose]();
     await using next = await connect(settings);
     await using again = await acquireLock(next, { onBusy: 'wait', lockWaitSeconds: 5 });

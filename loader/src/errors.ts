@@ -144,7 +144,8 @@ export const loaderErrors = {
   },
   LOAD_FORMAT_MISMATCH: {
     exit: exitCodes.refused,
-    cause: 'The first bytes show another format than the configured one, e.g. compressed data under a plain name.',
+    cause:
+      'The first bytes show another format than the configured one, e.g. compressed data under a plain name or the reverse.',
     remedy: 'Correct the format or the ending of the file name.',
   },
   LOAD_SYNTAX: {

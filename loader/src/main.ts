@@ -1,9 +1,9 @@
-import { explainDatabaseError } from '@tableset/common/database/connection.ts';
+import { explainDatabaseError } from '@tableset/common/database/explain.ts';
 import { runProgram } from '@tableset/common/program.ts';
 import { loaderVerbs } from './verbs/index.ts';
 import { programVersion } from './version.ts';
 
-process.exitCode = await runProgram(
+const exitCode = await runProgram(
   {
     name: 'loader',
     meaning: 'loads reference data into MySQL or MariaDB tables, idempotently',
@@ -15,3 +15,6 @@ process.exitCode = await runProgram(
   process.argv.slice(2),
   process.env,
 );
+
+// All that was to be written is written; waiting for sockets' farewells would only take time.
+process.exit(exitCode);

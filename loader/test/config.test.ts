@@ -155,6 +155,35 @@ test.each([
   else expect(validateConfig(text, 'c.yaml').load).toHaveLength(1);
 });
 
+test('mappings that no table could fit are refused where they stand', () => {
+  const { message, problems } = invalid(`load:
+  - table: t
+    source: t.csv
+    columns:
+      a: {type: integer, dateFormat: DD.MM.YYYY}
+      b: {dateFormat: DD.Mon.YYYY}
+      c: {type: date, dateFormat: DD.MM}
+      d: {zone: Europe/Berlim}
+      e: {trueTexts: [x]}
+      f: {multiply: ten}
+      g: {decimal: {separator: ",", thousands: ","}}
+      h: {value: 1, trim: true}
+      fine: {dateFormat: DD.MM.YYYY}
+      time: {dateFormat: "HH:mm"}
+`);
+  expect(problems.map(({ line, column, path }) => `${line}:${column} ${path.split('.').slice(1).join('.')}`)).toEqual([
+    '5:38 columns.a.dateFormat',
+    '6:23 columns.b.dateFormat',
+    '7:35 columns.c.dateFormat',
+    '8:17 columns.d.zone',
+    '9:22 columns.e.trueTexts',
+    '10:21 columns.f.multiply',
+    '11:20 columns.g.decimal',
+    '12:10 columns.h',
+  ]);
+  expect(message).toContain('has the unknown zone "Europe/Berlim"');
+});
+
 test('__proto__ is refused as a key instead of vanishing', () => {
   expect(invalid(load('{table: t, source: t.csv, columns: {__proto__: x}}')).message).toContain('__proto__');
   expect(Object.prototype).not.toHaveProperty('x');
@@ -170,6 +199,8 @@ test.each([
   ['a quote for tsv', '{table: t, source: t.tsv, csv: {quote: "|"}}', 'is for csv alone'],
   ['a format for a query', '{table: t, source: {query: SELECT 1, from: o}, format: csv}', 'a query has no format'],
   ['an unknown database', '{table: t, source: {query: SELECT 1, from: p}}', 'no database of the name p'],
+  ['a backslash as delimiter', '{table: t, source: t.csv, csv: {delimiter: "\\\\"}}', 'cannot be a backslash'],
+  ['a field twice in the header', '{table: t, source: t.csv, csv: {header: [a, b, a]}}', 'names a twice'],
   ['an unreadable scheme', '{table: t, source: "ftp://host/t.csv"}', 'cannot read ftp:// addresses'],
   ['a constant beside a field', '{table: t, source: t.csv, columns: {c: {value: 1, from: d}}}', 'has a value'],
   ['a column twice in the key', '{table: t, source: t.csv, key: [a, a]}', 'names a twice'],

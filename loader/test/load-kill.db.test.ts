@@ -4,7 +4,7 @@ import { describeEachServer, type TestSchema } from '../../test/servers.ts';
 import { csv, LoaderFolder } from './run-loader.ts';
 
 /** KILL_ROUNDS=10 for more than a quick look. */
-const rounds = Number(process.env['KILL_ROUNDS'] ?? 4);
+const rounds = Number(process.env['KILL_ROUNDS'] ?? 3);
 const rowCount = 12_000;
 
 function rows(version: number): string {

@@ -204,7 +204,7 @@ for (const [what, rowCount] of [
             table = await readTable(schema);
             expect(table).toEqual(after);
           }),
-          { numRuns: 5, endOnFailure: true },
+          { numRuns: 3, endOnFailure: true },
         );
         const read = (await folder.load())[0];
         expect(read).toMatchObject({ inserted: 0, updated: 0, deleted: 0, publish: null });

@@ -96,7 +96,7 @@ describeEachServer('publishing', (server) => {
     expect(await folder.load()).toMatchObject([{ unchanged: 2, publish: null }]);
   });
 
-  test('a table whose rows are matched by another unique key than the primary key is swapped like any other', async () => {
+  test('a table whose rows are matched by another unique key than the primary key is filled like any other', async () => {
     const schema = await server.createSchema();
     await schema.script(`CREATE TABLE t (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, code VARCHAR(9) NOT NULL UNIQUE, name VARCHAR(9));
       CREATE TABLE keyless (code VARCHAR(9) NOT NULL, name VARCHAR(9), UNIQUE KEY code (code))`);
@@ -106,7 +106,8 @@ describeEachServer('publishing', (server) => {
       { 't.csv': 'code,name\na,x\nb,y\na,x\n' },
     );
     expect(await folder.load()).toMatchObject([
-      { publish: 'swap', inserted: 2, unchanged: 1 },
+      // Its counter numbers the rows in the order of the source, which two streams do not keep.
+      { publish: 'direct', inserted: 2, unchanged: 1 },
       { publish: 'swap', inserted: 2, unchanged: 1 },
     ]);
     expect(await folder.load()).toMatchObject([{ unchanged: 3 }, { unchanged: 3 }]);

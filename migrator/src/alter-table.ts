@@ -6,6 +6,9 @@ import type { StepContext } from './run-steps.ts';
 import type { Step } from './step.ts';
 import { placeOf } from './step-failure.ts';
 
+/** How an ALTER TABLE was done. `as written` leaves it to the server, which then copies the table, or to the statement itself. */
+export type Algorithm = (typeof ladder)[number]['algorithm'] | 'as written';
+
 /** From the cheapest: INSTANT changes the definition alone, INPLACE lets writers through, then at least readers. */
 const ladder = [
   { algorithm: 'INSTANT', clause: 'ALGORITHM=INSTANT' },
@@ -32,24 +35,29 @@ export async function runDefinition(connection: Connection, step: Step, context:
     await connection.run(step.text);
     return;
   }
-  const words = sqlWords(step.text);
-  const chosen = chosenAlgorithm(words);
-  if (chosen !== null) {
-    if (chosen === 'COPY') await checkBudget(connection, step, context);
-    await connection.run(step.text);
-    return;
-  }
-  let understood = false;
-  for (const { algorithm, clause } of ladder) {
-    const errno = await attempt(connection, `${step.text}\n, ${clause}`);
-    if (errno === null) return tell(context, step, algorithm);
-    if (notParsed.has(errno)) break;
-    understood = true;
-  }
-  // Of what takes no ALGORITHM, only the clauses that write every row anew copy the table.
-  if (understood || rewritesRows(words)) await checkBudget(connection, step, context);
-  await connection.run(step.text);
-  tell(context, step, 'as written');
+  tell(context, step, await alterCheapest(connection, step.text, () => checkBudget(connection, step, context)));
+}
+
+/** Runs an ALTER TABLE in the cheapest way that the server knows. @param beforeCopy called before it may copy the table */
+export async function alterCheapest(
+  connection: Connection,
+  text: string,
+  beforeCopy: () => Promise<void> = async () => {},
+): Promise<Algorithm> {
+  const words = sqlWords(text);
+  if (chosenAlgorithm(words) === null) {
+    let understood = false;
+    for (const { algorithm, clause } of ladder) {
+      const errno = await attempt(connection, `${text}\n, ${clause}`);
+      if (errno === null) return algorithm;
+      if (notParsed.has(errno)) break;
+      understood = true;
+    }
+    // Of what takes no ALGORITHM, only the clauses that write every row anew copy the table.
+    if (understood || rewritesRows(words)) await beforeCopy();
+  } else if (chosenAlgorithm(words) === 'COPY') await beforeCopy();
+  await connection.run(text);
+  return 'as written';
 }
 
 async function attempt(connection: Connection, text: string): Promise<number | null> {

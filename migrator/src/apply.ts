@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import type { Connection } from '@tableset/common/database/connection.ts';
 import { databaseFailure } from '@tableset/common/database/failure.ts';
 import { ensureLedger, finishRun, startRun } from '@tableset/common/database/ledger.ts';
@@ -6,8 +7,8 @@ import { AppError } from '@tableset/common/errors.ts';
 import type { Output } from '@tableset/common/output/output.ts';
 import type { LockSettings } from '@tableset/common/settings/database.ts';
 import type { Migration, MigrationFolder } from './core/formats/migration.ts';
-import { migrationError } from './errors.ts';
-import { ensureHistory, type HistoryRow, readHistory } from './history.ts';
+import { unfinishedError } from './core/unfinished.ts';
+import { ensureHistory, type HistoryRow, readHistory, unfinishedOf } from './history.ts';
 import { type MigrationContext, runMigration } from './run-migration.ts';
 import { programVersion } from './version.ts';
 
@@ -38,6 +39,7 @@ export async function applyPending(request: ApplyRequest, applied: string[]): Pr
   await ensureHistory(connection);
   await recordRun(connection, { kind: 'migrate', trigger: settings.trigger }, { applied }, async (runId) => {
     const context: MigrationContext = { ...request, lock, runId, appliedBy: programVersion };
+    await loadScripts(request.plan(before), request.directory);
     const unfinished = unfinishedRow(before);
     if (unfinished !== null) {
       await runMigration(context, fileOf(request.folder, unfinished), 'up', unfinished);
@@ -53,6 +55,15 @@ export async function applyPending(request: ApplyRequest, applied: string[]): Pr
   return true;
 }
 
+/** Before anything is run: a script that cannot be loaded must not stop the run halfway. */
+async function loadScripts(migrations: readonly Migration[], directory: string): Promise<void> {
+  for (const { kind, file } of migrations) {
+    if (kind !== 'script') continue;
+    const { loadScript } = await import('./scripts/load-script.ts');
+    await loadScript(join(directory, file), file);
+  }
+}
+
 /** The migration that was begun and not finished; there is never more than one. */
 export function unfinishedRow(history: readonly HistoryRow[]): HistoryRow | null {
   return history.find((row) => row.state !== 'applied') ?? null;
@@ -64,14 +75,7 @@ function fileOf(folder: MigrationFolder, row: HistoryRow): Migration {
     folder.order === 'name' ? migration.name === row.name : migration.id === row.id,
   );
   if (row.state === 'applying' && file !== undefined) return file;
-  const what = row.state === 'reverting' ? 'was being undone by down' : 'was begun, but its file is gone';
-  throw migrationError('MIGRATION_UNFINISHED', `migration ${row.id} (${row.file ?? row.name}) ${what}`, {
-    details: { version: row.id },
-    hint:
-      row.state === 'reverting'
-        ? 'Run the same `migrator down --to V` again, which goes on, or `migrator resolve` it.'
-        : `Put ${row.file ?? row.name} back, or run \`migrator resolve ${row.id} --as applied\` or \`--as rolled-back\`.`,
-  });
+  throw unfinishedError(unfinishedOf(row), file !== undefined);
 }
 
 /** Takes the schema's lock, saying for whom it waits. */

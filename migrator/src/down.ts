@@ -6,13 +6,15 @@ import type { Migration, MigrationFolder } from './core/formats/migration.ts';
 import { planDown } from './core/plan.ts';
 import { migrationError } from './errors.ts';
 import { type HistoryRow, plannedRow, readHistory } from './history.ts';
+import { type OpenTarget, withTarget } from './open-target.ts';
 import { type OperationSettings, underLock } from './operation.ts';
 import { type MigrationContext, runMigration } from './run-migration.ts';
-import { newestOf } from './up.ts';
+import { newestOf } from './up-run.ts';
 import { programVersion } from './version.ts';
 
 export interface DownSettings extends OperationSettings {
   readonly to: string;
+  readonly dryRun: boolean;
   readonly lockTimeoutSeconds: number;
   readonly lockRetries: number;
   readonly budgetRows: number | undefined;
@@ -22,13 +24,13 @@ export interface DownSettings extends OperationSettings {
 export async function migrateDown(settings: DownSettings, output: Output, signal: AbortSignal): Promise<VerbResult> {
   const reverted: string[] = [];
   const io = { output, signal, lockTimeoutSeconds: settings.lockTimeoutSeconds };
+  if (settings.dryRun) return await withTarget(settings.target, io, (opened) => dryRun(opened, settings));
   return await underLock(settings, 'migrate-down', { to: settings.to, reverted }, io, async (operation) => {
     const { folder, history, connection, lock, runId } = operation;
     const { directory } = settings.target;
     const context: MigrationContext = { lock, settings, directory, output, signal, runId, appliedBy: programVersion };
     const unfinished = unfinishedRow(history);
-    const migrations = planDown(folder, history.map(asApplied), settings.to);
-    await refuseWithoutDown(migrations, directory);
+    const migrations = await planned(folder, history, settings);
     for (const migration of migrations) {
       signal.throwIfAborted();
       const row = unfinished !== null && isRowOf(folder, unfinished, migration) ? unfinished : null;
@@ -39,13 +41,39 @@ export async function migrateDown(settings: DownSettings, output: Output, signal
     const version = newestOf(folder, (await readHistory(connection)) ?? []);
     return {
       summary: { outcome: 'done', reverted, version },
-      lines: [...reverted.map((file) => `reverted ${file}`), `at version ${version ?? 'none'}`],
+      // Each file was told of by an event when it was reverted.
+      lines: [
+        `${reverted.length === 0 ? 'nothing to do' : `${reverted.length} reverted`}: at version ${version ?? 'none'}`,
+      ],
     };
   });
 }
 
+/** What would be undone, without a lock and without writing anything. */
+async function dryRun({ connection, folder }: OpenTarget, settings: DownSettings): Promise<VerbResult> {
+  const history = (await readHistory(connection)) ?? [];
+  const files = (await planned(folder, history, settings)).map(({ file }) => file);
+  return {
+    summary: { outcome: 'dry-run', reverted: [], wouldRevert: files, version: newestOf(folder, history) },
+    lines: files.length === 0 ? ['nothing to do'] : files.map((file) => `would revert ${file}`),
+  };
+}
+
+async function planned(
+  folder: MigrationFolder,
+  history: readonly HistoryRow[],
+  settings: DownSettings,
+): Promise<readonly Migration[]> {
+  const migrations = planDown(folder, history.map(asApplied), settings.to);
+  await refuseWithoutDown(migrations, settings.target.directory);
+  return migrations;
+}
+
+/** A way down that failed is mended in the file, which may therefore differ; the statements that ran are held against it. */
 function asApplied(row: HistoryRow) {
-  return row.state === 'reverting' ? { ...plannedRow(row), state: 'applied' as const } : plannedRow(row);
+  return row.state === 'reverting'
+    ? { ...plannedRow(row), state: 'applied' as const, checksum: null }
+    : plannedRow(row);
 }
 
 function isRowOf(folder: MigrationFolder, row: HistoryRow, migration: Migration): boolean {
@@ -65,7 +93,9 @@ async function refuseWithoutDown(migrations: readonly Migration[], directory: st
     const { loadScript } = await import('./scripts/load-script.ts');
     const script = await loadScript(join(directory, migration.file), migration.file);
     if (script.down === null) {
-      throw migrationError('MIGRATION_DOWN_MISSING', `${migration.file} exports no function named down`);
+      throw migrationError('MIGRATION_DOWN_MISSING', `${migration.file} exports no function named down`, {
+        hint: `Export one (empty where there is nothing to undo), accept the edit by \`migrator resolve ${migration.id} --as applied\`, and run down again; or undo the change by a new migration.`,
+      });
     }
   }
 }

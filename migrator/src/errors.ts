@@ -42,7 +42,8 @@ export const migrationErrors = {
   MIGRATION_PLACEHOLDER: {
     exit: exitCodes.refused,
     cause: 'A migration contains a placeholder for which no value was given.',
-    remedy: 'Give the placeholder a value, or write the value into the file.',
+    remedy:
+      'Give the placeholder a value with --placeholder NAME=VALUE (MIGRATIONS_PLACEHOLDERS), or write the value into the file.',
   },
   MIGRATION_UNSUPPORTED: {
     exit: exitCodes.refused,
@@ -68,7 +69,8 @@ export const migrationErrors = {
   MIGRATION_EDITED: {
     exit: exitCodes.refused,
     cause: 'A migration file was edited after it was applied.',
-    remedy: 'Restore the file as it was applied and put the change into a new migration.',
+    remedy:
+      'Restore the file as it was applied and put the change into a new migration, or accept it as it stands with `migrator resolve V --as applied`.',
   },
   MIGRATION_OUT_OF_ORDER: {
     exit: exitCodes.refused,
@@ -87,14 +89,15 @@ export const migrationErrors = {
   },
   MIGRATION_UNFINISHED: {
     exit: exitCodes.refused,
-    cause: 'A migration started and neither finished nor was resolved.',
-    remedy: 'Look at the statement that the message names, then resolve the version as applied, rolled-back or retry.',
+    cause: 'A migration was begun and not finished, and it cannot be told for certain how far it came.',
+    remedy:
+      'Look at the statement that the message names, then run `migrator resolve V --as applied`, `rolled-back` or `retry`.',
   },
   MIGRATION_STATEMENT_FAILED: {
     exit: exitCodes.refused,
     cause: 'The server refused a statement of a migration for a reason that a retry does not change.',
     remedy:
-      'Mend the statement that the message names; the statements before it stay applied, and the next run goes on with it.',
+      'Mend the statement that the message names and run `migrator up` again, which goes on there; the statements before it stay as they are.',
   },
   MIGRATION_BLOCKED: {
     exit: exitCodes.transient,
@@ -110,17 +113,20 @@ export const migrationErrors = {
   MIGRATION_SCRIPT_FAILED: {
     exit: exitCodes.refused,
     cause: 'A TypeScript or JavaScript migration cannot be loaded, exports no up function, or threw.',
-    remedy: 'Mend the script; the message repeats what it said.',
+    remedy:
+      'Mend the script; the message repeats what it said, and the hint says what the next `up` needs if part of it may have stayed.',
   },
   MIGRATION_TARGET_UNKNOWN: {
     exit: exitCodes.usage,
-    cause: 'The version given with --to is not among the migrations, or lies in the other direction.',
-    remedy: 'Give a version that `status` lists; `up` goes to newer versions, `down` to older ones.',
+    cause:
+      'The version that was given is not among the migrations, for `down` not among the applied ones, or for `resolve` needs no resolving.',
+    remedy: 'Give a version that `status` lists; `up` to an older version than the present one has nothing to do.',
   },
   MIGRATION_DOWN_MISSING: {
     exit: exitCodes.refused,
-    cause: 'A migration on the way down has no down part.',
-    remedy: 'Write the down part, or undo the change by a new migration.',
+    cause: 'A migration on the way down has no down part, or one without statements.',
+    remedy:
+      'Write the down part, or the line `-- nothing to undo` as all of it, or undo the change by a new migration.',
   },
   MIGRATION_HISTORY_EXISTS: {
     exit: exitCodes.refused,

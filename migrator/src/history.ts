@@ -1,8 +1,9 @@
 import type { Connection, Row } from '@tableset/common/database/connection.ts';
 import { classifyFault } from '@tableset/common/database/errno.ts';
-import { quoteTable } from '@tableset/common/database/quoting.ts';
+import { quoteString, quoteTable } from '@tableset/common/database/quoting.ts';
 import { commonError } from '@tableset/common/errors.ts';
 import type { HistoryRow as PlannedRow } from './core/status.ts';
+import type { Unfinished } from './core/unfinished.ts';
 
 /**
  * What stands of a migration in the database. `applying` and `reverting`: begun and not finished, the journal says how far it came.
@@ -30,6 +31,8 @@ export interface HistoryRow {
   /** The program's version that applied it, or `baseline` and `adopt TOOL` with it. */
   readonly appliedBy: string;
   readonly error: string | null;
+  /** Only of what is unfinished: a statement was sent, and the journal does not know whether it took effect. */
+  readonly inDoubt: boolean;
 }
 
 export const historyTable = 'tableset_migrations';
@@ -72,26 +75,46 @@ const historyStatements = [
   ) ${tableOptions} COMMENT='${historyComment}'`,
 ];
 
+/** The whole history of a schema in one query, with the format that it is in. */
+export function historyQuery(schema: string): string {
+  return `SELECT version, name, file, checksum, state, is_repeatable, is_baseline, statements, applied_at, seconds, run_id, applied_by, error,
+    (SELECT TABLE_COMMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA = ${quoteString(schema)} AND TABLE_NAME = '${historyTable}') AS comment
+    FROM ${quoteTable(schema, historyTable)}`;
+}
+
 /**
- * Reads the whole history in one query.
+ * Reads the whole history.
+ * @param options.doubts whether to look into the journal too, which a file that says LOCK TABLES keeps from other sessions
  * @returns null if there is no history table yet.
  * @throws AppError LEDGER_FORMAT if a newer program wrote it.
  */
-export async function readHistory(connection: Connection): Promise<readonly HistoryRow[] | null> {
+export async function readHistory(
+  connection: Connection,
+  { doubts }: { readonly doubts: boolean } = { doubts: true },
+): Promise<readonly HistoryRow[] | null> {
+  const schema = connection.settings.name;
   try {
-    const rows = await connection.rows(
-      `SELECT version, name, file, checksum, state, is_repeatable, is_baseline, statements, applied_at, seconds, run_id, applied_by, error,
-        (SELECT TABLE_COMMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_NAME = '${historyTable}') AS comment
-        FROM ${quoteTable(connection.settings.name, historyTable)}`,
-      [connection.settings.name],
-    );
-    const [first] = rows;
-    if (first) checkFormat(connection, String(first['comment']));
-    return rows.map(historyRow);
+    const rows = historyRows(schema, await connection.rows(historyQuery(schema)));
+    return !doubts || rows.every(({ state }) => state === 'applied') ? rows : await withDoubts(connection, rows);
   } catch (error) {
     if (classifyFault(error) === 'missing-table') return null;
     throw error;
   }
+}
+
+/** What `historyQuery` gave. @throws AppError LEDGER_FORMAT if a newer program wrote it. */
+export function historyRows(schema: string, rows: readonly Row[]): readonly HistoryRow[] {
+  const [first] = rows;
+  if (first) checkFormat(schema, String(first['comment']));
+  return rows.map(historyRow);
+}
+
+async function withDoubts(connection: Connection, history: readonly HistoryRow[]): Promise<readonly HistoryRow[]> {
+  const started = await connection.rows(
+    `SELECT DISTINCT version FROM ${quoteTable(connection.settings.name, journalTable)} WHERE state = 'started'`,
+  );
+  const doubtful = new Set(started.map((row) => String(row['version'])));
+  return history.map((row) => ({ ...row, inDoubt: row.state !== 'applied' && doubtful.has(row.id) }));
 }
 
 /** The row as planning sees it. */
@@ -102,15 +125,21 @@ export function plannedRow(row: HistoryRow): PlannedRow {
     checksum: row.checksum,
     state: row.state === 'applied' ? 'applied' : row.error === null ? 'running' : 'failed',
     baseline: row.baseline,
+    ...(row.state === 'applied' ? {} : { unfinished: unfinishedOf(row) }),
   };
 }
 
-function checkFormat(connection: Connection, comment: string): void {
+export function unfinishedOf(row: HistoryRow): Unfinished {
+  const { id, error, inDoubt } = row;
+  return { id, label: row.file ?? row.name, direction: row.state === 'reverting' ? 'down' : 'up', error, inDoubt };
+}
+
+function checkFormat(schema: string, comment: string): void {
   const format = Number(/format (\d+)/.exec(comment)?.[1] ?? Number.NaN);
   if (format <= historyFormat) return;
   throw commonError(
     'LEDGER_FORMAT',
-    `${historyTable} in schema ${connection.settings.name} is marked ${JSON.stringify(comment)}; this version knows up to format ${historyFormat}`,
+    `${historyTable} in schema ${schema} is marked ${JSON.stringify(comment)}; this version knows up to format ${historyFormat}`,
   );
 }
 
@@ -134,6 +163,7 @@ function historyRow(row: Row): HistoryRow {
     runId: text('run_id'),
     appliedBy: text('applied_by') ?? '',
     error: text('error'),
+    inDoubt: false,
   };
 }
 
@@ -143,6 +173,6 @@ export async function ensureHistory(connection: Connection): Promise<void> {
     'SELECT TABLE_COMMENT AS comment FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?',
     [connection.settings.name, historyTable],
   );
-  if (row) return checkFormat(connection, String(row['comment']));
+  if (row) return checkFormat(connection.settings.name, String(row['comment']));
   for (const statement of historyStatements) await connection.run(statement);
 }

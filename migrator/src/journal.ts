@@ -177,6 +177,15 @@ export class Journal {
     ]);
   }
 
+  /** Whether a statement was sent of which nobody knows whether it took effect. */
+  async isInDoubt(): Promise<boolean> {
+    const started = await this.#connection.row(
+      `SELECT 1 AS found FROM ${this.#journal} WHERE version = ? AND state = 'started' LIMIT 1`,
+      [this.#version],
+    );
+    return started !== null;
+  }
+
   /** Ends the migration: applied, or gone from the history when it was reverted. */
   async finish(direction: Direction, seconds: number): Promise<void> {
     const connection = this.#connection;

@@ -2,7 +2,7 @@ import { runProgram } from '@tableset/common/program.ts';
 import { migratorVerbs } from './verbs/index.ts';
 import { programVersion } from './version.ts';
 
-process.exitCode = await runProgram(
+const exitCode = await runProgram(
   {
     name: 'migrator',
     meaning: 'brings the schema of a MySQL or MariaDB database up to date',
@@ -15,3 +15,6 @@ process.exitCode = await runProgram(
   process.argv.slice(2),
   process.env,
 );
+
+// All that was to be written is written; waiting for the socket's farewell would only take time.
+process.exit(exitCode);

@@ -1,7 +1,8 @@
 import { type Dirent, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { join, sep } from 'node:path';
 import { commonError } from '@tableset/common/errors.ts';
-import { decodeMigration, type FolderEntry } from './core/formats/migration.ts';
+import { decodeMigration, type FolderEntry, type MigrationFolder } from './core/formats/migration.ts';
+import { type ReadOptions, readMigrationFolder } from './core/formats/read-folder.ts';
 import { migrationError } from './errors.ts';
 
 /** Flyway sorts scripts into folders; deeper trees than this are no migrations. */
@@ -13,6 +14,23 @@ const depthMax = 6;
  */
 export function listFiles(directory: string): readonly FolderEntry[] {
   return entriesBelow(directory, '', depthMax);
+}
+
+/** Names that say for which of the two servers a file is. */
+const dialectName = /\.(?:mysql|mariadb)\./i;
+
+/** Whether the folder reads differently on the two servers. */
+export function readsByServer(files: readonly FolderEntry[]): boolean {
+  return files.some((file) => dialectName.test(file.name));
+}
+
+/** The migrations for a server; null where that is not known yet: MariaDB takes files of both dialects, so that this look finds whatever is wrong. */
+export function readFolderFor(
+  files: readonly FolderEntry[],
+  options: ReadOptions,
+  server: 'mysql' | 'mariadb' | null,
+): MigrationFolder {
+  return readMigrationFolder(files, { ...options, server: server ?? 'mariadb' });
 }
 
 function entriesBelow(root: string, prefix: string, depth: number): FolderEntry[] {

@@ -5,8 +5,8 @@ import { AppError } from '@tableset/common/errors.ts';
 import type { Output } from '@tableset/common/output/output.ts';
 import type { DatabaseSettings } from '@tableset/common/settings/database.ts';
 import type { FolderEntry, MigrationFolder } from './core/formats/migration.ts';
-import { type ReadOptions, readMigrationFolder } from './core/formats/read-folder.ts';
-import { listFiles } from './migrations-folder.ts';
+import type { ReadOptions } from './core/formats/read-folder.ts';
+import { listFiles, readFolderFor, readsByServer } from './migrations-folder.ts';
 import { openSession } from './session.ts';
 
 /** What every operation on the database is given. */
@@ -58,8 +58,7 @@ async function openTarget(target: Target, options: OpenOptions): Promise<OpenTar
   let folder: MigrationFolder;
   try {
     files = listFiles(target.directory);
-    // MariaDB takes files of both dialects, so that this look finds whatever is wrong.
-    folder = readMigrationFolder(files, { ...target.read, server: 'mariadb' });
+    folder = readFolderFor(files, target.read, null);
   } catch (error) {
     abandoned.abort(error);
     await opening.then(
@@ -70,15 +69,10 @@ async function openTarget(target: Target, options: OpenOptions): Promise<OpenTar
   }
   const connection = await opening;
   try {
-    if (connection.server.flavour === 'mysql' && files.some((file) => dialectName.test(file.name))) {
-      folder = readMigrationFolder(files, { ...target.read, server: 'mysql' });
-    }
+    if (readsByServer(files)) folder = readFolderFor(files, target.read, connection.server.flavour);
     return { connection, folder, [Symbol.asyncDispose]: () => connection[Symbol.asyncDispose]() };
   } catch (error) {
     await connection[Symbol.asyncDispose]();
     throw error;
   }
 }
-
-/** Names that say for which of the two servers a file is, so that the folder reads differently on each. */
-const dialectName = /\.(?:mysql|mariadb)\./i;

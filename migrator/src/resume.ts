@@ -1,6 +1,7 @@
 import type { Migration } from './core/formats/migration.ts';
 import { type ClassifiedStatement, resumePlan } from './core/session-state.ts';
 import type { Statement } from './core/split-statements.ts';
+import { waysToResolve, waysToResolveScript } from './core/unfinished.ts';
 import { migrationError } from './errors.ts';
 import type { Journal, JournalRow } from './journal.ts';
 import { objectKey, type Snapshot, sameSnapshot, snapshotObjects } from './objects.ts';
@@ -58,8 +59,10 @@ export async function planScriptResume(journal: Journal, migration: Migration): 
   if (row?.state !== 'started') return row?.state === 'done';
   throw unfinished(
     migration.id,
-    `${migration.file} was cut off after a statement of it that commits implicitly, and how far it came cannot be seen`,
+    `${migration.file} did not finish after a statement of it that commits implicitly, and how far it came cannot be seen`,
     1,
+    undefined,
+    waysToResolveScript(migration.id),
   );
 }
 
@@ -96,6 +99,7 @@ function sameStep(context: StepContext, version: string, row: JournalRow, steps:
     version,
     `${context.file}: statement ${row.statement} was run as "${row.excerpt}" (SHA-256 ${row.checksum.slice(0, 12)}…), but ${step ? `now is another one (${step.checksum.slice(0, 12)}…)` : 'is gone from the file'}`,
     row.statement,
+    'Put the statement back as it was run and run it again. Else look at the schema, then run one of:',
   );
 }
 
@@ -130,13 +134,15 @@ async function isDone(context: StepContext, version: string, row: JournalRow, st
   );
 }
 
-function unfinished(version: string, message: string, statement: number) {
+function unfinished(
+  version: string,
+  message: string,
+  statement: number,
+  first = 'Look at the schema, then run one of:',
+  ways = waysToResolve(version, statement),
+) {
   return migrationError('MIGRATION_UNFINISHED', message, {
     details: { version, statement },
-    hint: [
-      `Look at the schema, then run one of: \`migrator resolve ${version} --as applied\` (everything in the file is done),`,
-      `\`migrator resolve ${version} --as rolled-back\` (you undid it; it runs again from its start),`,
-      `\`migrator resolve ${version} --as retry\` (statement ${statement} had no effect; it runs again and the file goes on from there).`,
-    ].join(' '),
+    hint: `${first} ${ways}`,
   });
 }

@@ -1,8 +1,10 @@
 import { join } from 'node:path';
 import type { SchemaLock } from '@tableset/common/database/lock.ts';
+import { AppError, withHint } from '@tableset/common/errors.ts';
 import type { Output } from '@tableset/common/output/output.ts';
 import type { Migration } from './core/formats/migration.ts';
 import type { Statement } from './core/split-statements.ts';
+import { remedyOf, type Unfinished } from './core/unfinished.ts';
 import { migrationError } from './errors.ts';
 import type { HistoryRow } from './history.ts';
 import { type Direction, Journal, type JournalEntry, type MigrationStart } from './journal.ts';
@@ -43,15 +45,41 @@ export async function runMigration(
   try {
     await run(context, journal, start, migration, unfinished);
   } catch (error) {
-    // The first error is the one that counts; without a connection the journal says enough.
-    if (!connection.lost) await journal.fail(messageOf(error)).catch(() => undefined);
-    throw error;
+    // Without a connection the journal says enough, and a run that was asked to stop has not failed.
+    if (connection.lost || (error instanceof AppError && error.code === 'STOPPED')) throw error;
+    // The first error is the one that counts, whatever telling of it comes upon.
+    const inDoubt = await recordFailure(journal, error, unfinished).catch(() => null);
+    throw inDoubt === null ? error : withRemedy(error, { id: migration.id, label: migration.file, direction, inDoubt });
   }
   await journal.finish(direction, (performance.now() - started) / 1000);
   await resetSession(connection, context.settings.lockTimeoutSeconds);
   const seconds = Math.round(performance.now() - started) / 1000;
   const done = direction === 'up' ? 'migration applied' : 'migration reverted';
   context.output.event('info', done, { file: migration.file, seconds });
+}
+
+/** @returns whether a statement was sent of which nobody knows whether it took effect */
+async function recordFailure(journal: Journal, error: unknown, unfinished: HistoryRow | null): Promise<boolean> {
+  // What it failed with says more than that it cannot be gone on with.
+  const isKnown = isUnfinished(error) && unfinished !== null && unfinished.error !== null;
+  if (!isKnown) await journal.fail(messageOf(error));
+  return await journal.isInDoubt();
+}
+
+function isUnfinished(error: unknown): boolean {
+  return error instanceof AppError && error.code === 'MIGRATION_UNFINISHED';
+}
+
+/** The error with what the next run will need, known from how the journal was left. */
+function withRemedy(error: unknown, unfinished: Omit<Unfinished, 'error'>): unknown {
+  if (!(error instanceof AppError)) return error;
+  const remedy = remedyOf(unfinished);
+  // The ways to resolve a `down` read the other way round, and what found it does not know the direction.
+  if (isUnfinished(error)) return unfinished.direction === 'down' ? withHint(error, remedy) : error;
+  const isPlain = error.code === 'MIGRATION_STATEMENT_FAILED' || error.code === 'MIGRATION_SCRIPT_FAILED';
+  // Other errors have their own remedy, after which the next run goes on by itself unless something is in doubt.
+  if (isPlain) return withHint(error, remedy);
+  return unfinished.inDoubt ? withHint(error, `${error.hint} ${remedy}`) : error;
 }
 
 async function runStatements(

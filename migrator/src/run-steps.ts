@@ -32,6 +32,7 @@ export interface StepContext {
 
 /** Faults that leave nothing behind and pass by themselves, so that the statement is worth another try. */
 const passing: ReadonlySet<string> = new Set(['lock-wait', 'deadlock']);
+const readsDiagnostics = /^(SHOW\s+(WARNINGS|ERRORS|COUNT)|GET\s+(CURRENT\s+|STACKED\s+)?DIAGNOSTICS)\b/i;
 const pauseMs = 500;
 const longestPauseMs = 15_000;
 
@@ -45,6 +46,7 @@ export async function runSteps(context: StepContext, steps: readonly Step[], fir
   const runner = new StepRunner(context, steps);
   await context.lock.connection.run('SET autocommit=0');
   await runner.run(first);
+  await context.lock.connection.run('UNLOCK TABLES');
   await context.lock.connection.run('SET autocommit=1');
 }
 
@@ -56,6 +58,8 @@ class StepRunner {
   #opened: number | null = null;
   /** The file itself said SET autocommit=0. */
   #manualCommit = false;
+  /** The open transaction is not the file's own: it joins a statement with those that read its result. */
+  #joined = false;
 
   constructor(context: StepContext, steps: readonly Step[]) {
     this.#context = context;
@@ -100,7 +104,6 @@ class StepRunner {
       case 'opaque':
         return await this.#runCommitting(step);
       case 'lock-tables':
-        // These tables hold the journal too, or it could not be written until UNLOCK TABLES.
         await this.#send(step, addJournalToLocks(this.#connection, step));
         break;
       case 'transactional':
@@ -109,6 +112,11 @@ class StepRunner {
           await this.#connection.run('COMMIT');
         }
         await this.#send(step);
+        if (this.#isReadByNext(step)) {
+          this.#opened = step.number;
+          this.#joined = true;
+          return;
+        }
         break;
       case 'commit':
       case 'rollback':
@@ -151,6 +159,7 @@ class StepRunner {
     switch (step.effect) {
       case 'transactional':
         await this.#send(step);
+        if (this.#joined && !this.#isReadByNext(step)) await this.#closeTransaction(step.number);
         return;
       case 'commit':
         await this.#closeTransaction(step.number, step);
@@ -171,13 +180,20 @@ class StepRunner {
     }
   }
 
+  /** ROW_COUNT(), FOUND_ROWS() and SHOW WARNINGS tell of the statement just before, which a mark must not be. */
+  #isReadByNext(step: Step): boolean {
+    const next = this.#steps[step.number];
+    return next?.effect === 'transactional' && (next.class.readsPreviousResult || readsDiagnostics.test(next.text));
+  }
+
   /** Commits the file's transaction together with the journal's rows up to `last`. */
   async #closeTransaction(last: number, step?: Step): Promise<void> {
     const opened = this.#opened ?? last;
     if (last >= opened) await this.#context.journal.markDone(opened, last);
     if (step) await this.#send(step);
     await this.#connection.run('COMMIT');
-    this.#opened = this.#manualCommit && step ? last + 1 : null;
+    this.#opened = this.#manualCommit && (step || this.#joined) ? last + 1 : null;
+    this.#joined = false;
   }
 
   /** The file's own SET autocommit, after which ours is put back; a value that it reads or restores is the usual 1. */
@@ -237,6 +253,7 @@ class StepRunner {
     await delay(Math.min(longestPauseMs, pauseMs * 2 ** attempt), signal);
     const next = this.#opened ?? step.number;
     this.#opened = this.#manualCommit ? next : null;
+    this.#joined = false;
     return next;
   }
 

@@ -3,9 +3,10 @@ import type { Output } from '@tableset/common/output/output.ts';
 import { textTable } from '@tableset/common/output/table.ts';
 import type { VerbResult } from '@tableset/common/program.ts';
 import { type MigrationStatus, migrationStatus, type StatusEntry } from './core/status.ts';
+import { unfinishedError } from './core/unfinished.ts';
 import { type HistoryRow, journalTable, plannedRow, readHistory } from './history.ts';
 import { type OpenTarget, type Target, withTarget } from './open-target.ts';
-import { newestOf } from './up.ts';
+import { newestOf } from './up-run.ts';
 
 /** `migrator status`: every file and every row, and how they stand to each other. Changes nothing, takes no lock. */
 export async function migrationReport(target: Target, output: Output, signal: AbortSignal): Promise<VerbResult> {
@@ -20,7 +21,11 @@ async function report({ connection, folder }: OpenTarget): Promise<VerbResult> {
   for (const entry of entries) {
     const row = entry.row === undefined ? undefined : rows.get(entry.row.version ?? `R__${entry.row.name}`);
     const unfinished = entry.status === 'running' || entry.status === 'failed';
-    migrations.push({ ...described(entry, row), ...(unfinished && row ? await progressOf(connection, row) : {}) });
+    migrations.push({
+      ...described(entry, row),
+      ...(unfinished && row ? await progressOf(connection, row) : {}),
+      remedy: entry.row?.unfinished && unfinishedError(entry.row.unfinished, entry.migration !== undefined).hint,
+    });
   }
   const waiting: readonly MigrationStatus[] = ['pending', 'out-of-order', 'running', 'failed'];
   const pending = entries.filter(({ status }) => waiting.includes(status)).length;
@@ -38,7 +43,10 @@ async function report({ connection, folder }: OpenTarget): Promise<VerbResult> {
           one.file ?? one.name,
         ]),
       ]),
-      ...migrations.flatMap((one) => (one.error ? [`${one.file ?? one.name}: ${one.error}`] : [])),
+      ...migrations.flatMap((one) => [
+        ...(one.error ? [`${one.file ?? one.name}: ${one.error}`] : []),
+        ...(one.remedy === undefined ? [] : [`  ${one.remedy}`]),
+      ]),
       `at version ${version ?? 'none'}, ${pending} pending`,
     ],
   };

@@ -1,12 +1,13 @@
 import type { Connection } from '@tableset/common/database/connection.ts';
 import { quoteTable } from '@tableset/common/database/quoting.ts';
 import { migrationError } from './errors.ts';
-import { historyTable, journalTable } from './history.ts';
+import { journalTable } from './history.ts';
 import type { Step } from './step.ts';
 
 /**
- * The LOCK TABLES statement with the journal's two tables put first in its list: under LOCK TABLES a session reaches only
- * what it locked, and the journal must be written by this very session, in the transaction of the changes that it records.
+ * The LOCK TABLES statement with the journal put first in its list: under LOCK TABLES a session reaches only what it locked,
+ * and the journal must be written by this very session, in the transaction of the changes that it records. The history stays
+ * unlocked, because other pods read it as they start.
  */
 export function addJournalToLocks(connection: Connection, step: Step): string {
   const match = /^(?:\s|\/\*[^!][\s\S]*?\*\/)*LOCK\s+TABLES?\s/i.exec(step.text);
@@ -17,7 +18,6 @@ export function addJournalToLocks(connection: Connection, step: Step): string {
       { hint: 'Write LOCK TABLES without comments between the two words.' },
     );
   }
-  const { name } = connection.settings;
-  const own = [journalTable, historyTable].map((table) => `${quoteTable(name, table)} WRITE`).join(', ');
-  return `${match[0]}${own}, ${step.text.slice(match[0].length)}`;
+  const journal = quoteTable(connection.settings.name, journalTable);
+  return `${match[0]}${journal} WRITE, ${step.text.slice(match[0].length)}`;
 }

@@ -1,13 +1,11 @@
-import { AppError } from '@tableset/common/errors.ts';
+import { quickQuery } from '@tableset/common/database/quick-query.ts';
 import type { Output } from '@tableset/common/output/output.ts';
 import type { VerbResult } from '@tableset/common/program.ts';
 import type { LockSettings } from '@tableset/common/settings/database.ts';
-import type { Migration, MigrationFolder } from './core/formats/migration.ts';
-import { planUp, type UpPlan } from './core/plan.ts';
-import { compareInOrder } from './core/status.ts';
-import { migrationError } from './errors.ts';
-import { type HistoryRow, plannedRow, readHistory } from './history.ts';
-import { type OpenTarget, type Target, withTarget } from './open-target.ts';
+import type { MigrationFolder } from './core/formats/migration.ts';
+import { type HistoryRow, historyQuery, historyRows } from './history.ts';
+import { listFiles, readFolderFor, readsByServer } from './migrations-folder.ts';
+import type { Target } from './open-target.ts';
 
 export interface UpSettings extends LockSettings {
   readonly target: Target;
@@ -21,70 +19,43 @@ export interface UpSettings extends LockSettings {
   readonly trigger: string;
 }
 
+/** Longer than a server takes that is there; one that is not is waited for by the slow way. */
+const quickTimeoutMs = 2_000;
+
 /**
- * `migrator up`. With nothing pending it costs a connection and one query, and takes no lock.
+ * `migrator up`. With nothing pending, the usual case, it costs a connection and one query, and neither lock nor driver is
+ * needed; whatever else is found is done by `runUp`, which starts over.
  * @throws AppError as docs/errors.md lists them
  */
 export async function migrateUp(settings: UpSettings, output: Output, signal: AbortSignal): Promise<VerbResult> {
-  const options = { signal, output, lockTimeoutSeconds: settings.lockTimeoutSeconds };
-  return await withTarget(settings.target, options, (opened) => upFrom(opened, settings, output, signal));
+  const isPlain = !settings.dryRun && settings.to === undefined;
+  const upToDate = isPlain ? await findNothingToDo(settings.target, signal) : null;
+  if (upToDate !== null) return upToDate;
+  const { runUp } = await import('./up-run.ts');
+  return await runUp(settings, output, signal);
 }
 
-async function upFrom(
-  { connection, folder }: OpenTarget,
-  settings: UpSettings,
-  output: Output,
-  signal: AbortSignal,
-): Promise<VerbResult> {
-  const history = (await readHistory(connection)) ?? [];
-  if (isUpToDate(folder, history)) return done([], 0, folder.migrations.at(-1)?.version ?? null);
-
-  const plan = planOf(folder, history, settings);
-  tellAhead(plan, settings, output);
-  const unfinished = history.filter((row) => row.state !== 'applied').length;
-  if (settings.dryRun) return dryRun(plan, history);
-  if (plan.pending.length === 0 && unfinished === 0) return done([], leftOf(folder, history, settings), plan.version);
-
-  return await applyAndReport({ connection, folder }, settings, output, signal, plan, unfinished);
-}
-
-async function applyAndReport(
-  { connection, folder }: Pick<OpenTarget, 'connection' | 'folder'>,
-  settings: UpSettings,
-  output: Output,
-  signal: AbortSignal,
-  plan: UpPlan,
-  unfinished: number,
-): Promise<VerbResult> {
-  const { applyPending } = await import('./apply.ts');
-  const applied: string[] = [];
-  const end = async () => {
-    const now = (await readHistory(connection)) ?? [];
-    return { left: leftOf(folder, now, settings), version: newestOf(folder, now) };
-  };
+/** The result if every file is applied as it stands; null if not, or if anything is unusual. */
+async function findNothingToDo(target: Target, signal: AbortSignal): Promise<VerbResult | null> {
+  const { database, directory, read } = target;
+  const abandoned = new AbortController();
+  const asking = quickQuery(database, historyQuery(database.name), {
+    timeoutMs: quickTimeoutMs,
+    signal: AbortSignal.any([signal, abandoned.signal]),
+  });
   try {
-    const request = {
-      connection,
-      folder,
-      directory: settings.target.directory,
-      settings,
-      output,
-      signal,
-      plan: (rows: readonly HistoryRow[]) => planOf(folder, rows, settings).pending,
-    };
-    if (!(await applyPending(request, applied))) {
-      const left = plan.pending.length + unfinished;
-      return {
-        summary: { outcome: 'skipped', applied, pending: left, version: plan.version },
-        lines: [`skipped: another run holds the lock; ${left} pending`],
-      };
-    }
-  } catch (error) {
-    const state = connection.lost ? null : await end().catch(() => null);
-    throw withSummary(error, { applied, ...(state && { pending: state.left, version: state.version }) });
+    // The files are read while the server answers.
+    const files = listFiles(directory);
+    const folder = readFolderFor(files, read, null);
+    const answer = await asking;
+    if (answer === null) return null;
+    const server = /mariadb/i.test(answer.version) ? 'mariadb' : 'mysql';
+    const known = readsByServer(files) ? readFolderFor(files, read, server) : folder;
+    if (!isUpToDate(known, historyRows(database.name, answer.rows))) return null;
+    return upDone([], 0, known.migrations.at(-1)?.version ?? null);
+  } finally {
+    abandoned.abort();
   }
-  const { left, version } = await end();
-  return done(applied, left, version);
 }
 
 /** The common case, told without planning: every file has its row, every row its file, and all is applied as it stands. */
@@ -97,69 +68,10 @@ function isUpToDate(folder: MigrationFolder, history: readonly HistoryRow[]): bo
   });
 }
 
-/** What is to run beside the unfinished migration, which counts as applied meanwhile: it is gone on with first. */
-function planOf(
-  folder: MigrationFolder,
-  history: readonly HistoryRow[],
-  settings: Pick<UpSettings, 'to' | 'outOfOrder'>,
-): UpPlan {
-  const rows = history.map((row) =>
-    row.state === 'applied' ? plannedRow(row) : { ...plannedRow(row), state: 'applied' as const, checksum: null },
-  );
-  return planUp(folder, rows, { to: settings.to, allowOutOfOrder: settings.outOfOrder });
-}
-
-function leftOf(folder: MigrationFolder, history: readonly HistoryRow[], settings: UpSettings): number {
-  const unfinished = history.filter((row) => row.state !== 'applied').length;
-  return (
-    planOf(folder, history, { to: undefined, outOfOrder: settings.outOfOrder || settings.to !== undefined }).pending
-      .length + unfinished
-  );
-}
-
-/** The newest applied version in the order of the folder. */
-export function newestOf(folder: MigrationFolder, history: readonly HistoryRow[]): string | null {
-  const versioned = history
-    .filter((row) => row.state === 'applied' && !row.repeatable)
-    .map((row) => ({ version: row.id, name: row.name }));
-  return versioned.sort((left, right) => compareInOrder(folder, left, right)).at(-1)?.version ?? null;
-}
-
-function tellAhead(plan: UpPlan, settings: UpSettings, output: Output): void {
-  if (plan.ahead.length === 0) return;
-  const versions = plan.ahead.map((row) => row.version ?? row.name);
-  if (settings.ahead === 'warn') output.event('warn', 'the database is ahead of the migrations folder', { versions });
-  else {
-    throw migrationError(
-      'MIGRATION_AHEAD',
-      `the database has ${versions.join(', ')}, newer than every file in ${settings.target.directory}`,
-      { details: { versions } },
-    );
-  }
-}
-
-function done(applied: readonly string[], pending: number, version: string | null): VerbResult {
-  const lines = applied.map((file) => `applied ${file}`);
+/** The end of a run that did what it was to do. */
+export function upDone(applied: readonly string[], pending: number, version: string | null): VerbResult {
   const state = `at version ${version ?? 'none'}${pending > 0 ? `, ${pending} pending` : ''}`;
-  return {
-    summary: { outcome: 'done', applied, pending, version },
-    lines: [...lines, applied.length === 0 ? `nothing to do: ${state}` : state],
-  };
-}
-
-function dryRun(plan: UpPlan, history: readonly HistoryRow[]): VerbResult {
-  const unfinished = history.filter((row) => row.state !== 'applied').map((row) => row.file ?? row.name);
-  const files = [...unfinished, ...plan.pending.map((migration: Migration) => migration.file)];
-  return {
-    summary: { outcome: 'dry-run', applied: [], wouldApply: files, pending: files.length, version: plan.version },
-    lines: files.length === 0 ? ['nothing to do'] : files.map((file) => `would apply ${file}`),
-  };
-}
-
-/** The error with what was reached before it, for the JSON summary. */
-function withSummary(error: unknown, summary: Readonly<Record<string, unknown>>): unknown {
-  if (!(error instanceof AppError)) return error;
-  const { code, exit, hint, message, cause, details } = error;
-  const entry = { exit, cause: '', remedy: hint };
-  return new AppError(code, entry, message, { cause, hint, details: { ...details, summary } });
+  // Each file was told of by an event when it was applied.
+  const done = applied.length === 0 ? 'nothing to do' : `${applied.length} applied`;
+  return { summary: { outcome: 'done', applied, pending, version }, lines: [`${done}: ${state}`] };
 }

@@ -20,13 +20,25 @@ export function readFolder(
 
 /** The code and the message of the error that `run` ends with. */
 export function refusal(run: () => unknown): readonly [code: string, message: string] {
+  const error = refusalOf(run);
+  return error === null ? ['none', ''] : [error.code, error.message];
+}
+
+/** The error that `run` must end with. */
+export function refused(run: () => unknown): AppError {
+  const error = refusalOf(run);
+  if (error === null) throw new Error('it was not refused');
+  return error;
+}
+
+function refusalOf(run: () => unknown): AppError | null {
   try {
     run();
   } catch (error) {
-    if (error instanceof AppError) return [error.code, error.message];
+    if (error instanceof AppError) return error;
     throw error;
   }
-  return ['none', ''];
+  return null;
 }
 
 function textFor(name: string): string {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { decodeMigration, migrationChecksum } from '../src/core/formats/migration.ts';
 import { type ReadOptions, readMigrationFolder } from '../src/core/formats/read-folder.ts';
-import { readFolder, refusal } from './folders.ts';
+import { readFolder, refusal, refused } from './folders.ts';
 
 const summary = (files: Readonly<Record<string, string>> | readonly string[], options?: ReadOptions) => {
   const { format, migrations } = readFolder(files, options);
@@ -325,6 +325,7 @@ describe('flyway', () => {
       'MIGRATION_PLACEHOLDER',
       `V1__a.sql:2: ${placeholder} has no value`,
     ]);
+    expect(refused(() => folder.migrations[0]?.up()).hint).toContain('--placeholder Name=VALUE');
   });
 
   test('placeholders take given values, or stay where that is chosen', () => {

@@ -61,20 +61,25 @@ describeEachServer('a migration that is killed at a random point', (server) => {
       const refusals: string[] = [];
       for (let round = 0; round < rounds; round += 1) {
         const schema = await server.createSchema();
-        const killAt = 1 + Math.floor(random() * commands);
-        // Half of the commands at which it is killed still reach the server, and run on without their client.
-        const reaches = random() < 0.5;
-        proxy.sent = 0;
-        const killed = startMigrator({ ...schema.environment, ...throughProxy }, folder);
-        proxy.onCommand = (number) => {
-          if (number === killAt) killed.child.kill('SIGKILL');
-          return number < killAt || (number === killAt && reaches);
-        };
-        await killed.ended;
-        proxy.onCommand = () => true;
+        let kills = '';
+        // Every third run that goes on is killed too.
+        for (let again = true; again; again = random() < 0.33) {
+          const killAt = 1 + Math.floor(random() * commands);
+          // Half of the commands at which it is killed still reach the server, and run on without their client.
+          const reaches = random() < 0.5;
+          proxy.sent = 0;
+          const killed = startMigrator({ ...schema.environment, ...throughProxy, ON_BUSY: 'wait' }, folder);
+          proxy.onCommand = (number) => {
+            if (number === killAt) killed.child.kill('SIGKILL');
+            return number < killAt || (number === killAt && reaches);
+          };
+          await killed.ended;
+          proxy.onCommand = () => true;
+          kills += ` ${killAt}${reaches ? ' (sent)' : ''}`;
+        }
         const before = await progressOf(schema);
         const next = await runMigrator({ ...schema.environment, ON_BUSY: 'wait' }, folder);
-        const where = `seed ${seed}, round ${round}, killed at command ${killAt} of ${commands} (${reaches ? '' : 'not '}sent) with ${before} statements done`;
+        const where = `seed ${seed}, round ${round}, killed at command${kills} of ${commands} with ${before} statements done`;
         if (next.code === 0) {
           expect(await contentOf(schema), where).toEqual(wanted);
           outcomes[before === null ? 'untouched' : before === statements ? 'finished' : 'converged'] += 1;
@@ -88,7 +93,7 @@ describeEachServer('a migration that is killed at a random point', (server) => {
       }
       console.log(`${server.flavour}, seed ${seed}:`, outcomes, ...refusals);
     },
-    60_000 + rounds * 10_000,
+    60_000 + rounds * 25_000,
   );
 });
 

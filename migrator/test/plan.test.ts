@@ -3,7 +3,8 @@ import { describe, expect, test } from 'vitest';
 import type { Migration, MigrationFolder } from '../src/core/formats/migration.ts';
 import { planDown, planUp, type UpOptions } from '../src/core/plan.ts';
 import { type HistoryRow, migrationStatus } from '../src/core/status.ts';
-import { readFolder, refusal } from './folders.ts';
+import { upDone } from '../src/up.ts';
+import { readFolder, refusal, refused } from './folders.ts';
 
 const numbered = (...versions: readonly (number | string)[]): MigrationFolder =>
   readFolder(versions.map((version) => `${version}_m.sql`));
@@ -56,6 +57,7 @@ describe('up', () => {
       'MIGRATION_EDITED',
       `edited after it was applied: 1_m.sql (applied as old, now ${first?.checksum})`,
     ]);
+    expect(refused(() => planUp(folder, history)).hint).toContain('`migrator resolve 1 --as applied`');
   });
 
   test('a row without a checksum vouches for its file', () => {
@@ -96,14 +98,59 @@ describe('up', () => {
     expect(refusal(() => planUp(folder, applied(folder, 1, 2, 4)))[0]).toBe('MIGRATION_MISSING');
   });
 
-  test.each(['running', 'failed'] as const)('a %s migration is refused before anything else', (state) => {
-    const folder = numbered('1', '2');
-    const history: HistoryRow[] = [{ version: '1', name: 'm', checksum: 'other', state }];
-    const [code, message] = refusal(() => planUp(folder, history));
-    expect([code, message]).toEqual([
+  const unfinished = { id: '1', label: '1_m.sql', direction: 'up', error: null, inDoubt: false } as const;
+  const failed = { ...unfinished, error: '1_m.sql:2: statement 2 failed: 1146 no table' };
+
+  test.each([
+    [
+      'a running one',
+      'running',
+      unfinished,
       'MIGRATION_UNFINISHED',
-      expect.stringMatching(/^migration 1 \(m\) (started and did not finish|failed)$/),
-    ]);
+      'was begun and has not finished',
+      'run `migrator up`',
+    ],
+    [
+      'a failed one',
+      'failed',
+      failed,
+      'MIGRATION_STATEMENT_FAILED',
+      '1_m.sql:2',
+      'Mend the statement and run `migrator up`',
+    ],
+    ['one in doubt', 'failed', { ...failed, inDoubt: true }, 'MIGRATION_UNFINISHED', '1146 no table', '--as retry'],
+    [
+      'a half undone one',
+      'failed',
+      { ...failed, direction: 'down' },
+      'MIGRATION_UNFINISHED',
+      'half undone',
+      '`migrator down`',
+    ],
+  ] as const)(
+    '%s is refused before anything else, with what to do about it',
+    (_, state, about, code, message, hint) => {
+      const folder = numbered('1', '2');
+      const history: HistoryRow[] = [{ version: '1', name: 'm', checksum: 'other', state, unfinished: about }];
+      const error = refused(() => planUp(folder, history));
+      expect([error.code, error.message, error.hint]).toEqual([
+        code,
+        expect.stringContaining(message),
+        expect.stringContaining(hint),
+      ]);
+      if (code !== 'MIGRATION_UNFINISHED') expect(error.hint).not.toContain('retry');
+    },
+  );
+
+  test('a failed migration whose file is gone is not called applied, and can be given up', () => {
+    const folder = numbered('2');
+    const history: HistoryRow[] = [{ version: '1', name: 'm', checksum: 'x', state: 'failed', unfinished: failed }];
+    const error = refused(() => planUp(folder, history));
+    expect(error.message).toMatch(/^migration 1 \(1_m\.sql\) failed and is not applied, and its file is gone: /);
+    expect(error.hint).toContain('migrator resolve 1 --as rolled-back');
+    // Counted as applied while it is gone on with, it still is no applied migration without a file.
+    const [row] = history;
+    expect(row && pending(folder, [{ ...row, state: 'applied' }])).toEqual(['2']);
   });
 
   test('an unfinished migration of a newer image is refused too', () => {
@@ -124,6 +171,11 @@ describe('up', () => {
   });
 });
 
+test('the end of a run does not say again what each migration said when it was applied', () => {
+  expect(upDone(['1_a.sql', '2_b.sql'], 1, '2').lines).toEqual(['2 applied: at version 2, 1 pending']);
+  expect(upDone([], 0, '2').lines).toEqual(['nothing to do: at version 2']);
+});
+
 describe('repeatable migrations', () => {
   const folder = readFolder(['V1__a.sql', 'V2__b.sql', 'R__w.sql', 'R__v.sql']);
   const repeatable = folder.repeatables.map((migration) => rowOf(migration));
@@ -142,7 +194,7 @@ describe('repeatable migrations', () => {
 
   test('are refused when one did not finish', () => {
     const failed = repeatable.map((row) => ({ ...row, state: 'failed' as const }));
-    expect(refusal(() => planUp(folder, failed))).toEqual(['MIGRATION_UNFINISHED', 'migration R__v (v) failed']);
+    expect(refusal(() => planUp(folder, failed))[1]).toBe('migration R__v (v) was begun and has not finished');
   });
 });
 
@@ -221,6 +273,41 @@ describe('down', () => {
       'MIGRATION_DOWN_MISSING',
       '1_a.sql cannot be undone: there is no down part',
     ]);
+  });
+
+  test.each([
+    ['nothing', '-- migrate:down\n'],
+    ['the template of a new file', '-- migrate:down\n-- Otherwise this line alone: `-- nothing to undo`\n'],
+    ['words that go on', '-- migrate:down\n-- nothing to undo yet\n'],
+    ['a comment', '-- migrate:down\n/* -- nothing to undo */;\n'],
+    ['the marker on the way up', '-- nothing to undo\n-- migrate:down\n'],
+  ])('a way down of %s is no way down', (_, text) => {
+    const empty = readFolder({ '1_a.sql': `-- migrate:up\nSELECT 1;\n${text}` });
+    const error = refused(() => planDown(empty, applied(empty, 1), '0'));
+    expect([error.code, error.message]).toEqual([
+      'MIGRATION_DOWN_MISSING',
+      '1_a.sql cannot be undone: the down part holds no statement',
+    ]);
+    expect(error.hint).toMatch(
+      /way down of 1_a\.sql, or the line `-- nothing to undo` .*`migrator resolve 1 --as applied`/,
+    );
+  });
+
+  test.each([
+    ['tableset', { '1_a.sql': 'SELECT 1;\n-- migrate:down\n  --  Nothing to undo\r\n' }],
+    ['goose', { '1_a.sql': '-- +goose Up\nSELECT 1;\n-- +goose Down\n-- nothing to undo' }],
+    ['golang-migrate', { '1_a.up.sql': 'SELECT 1', '1_a.down.sql': '-- nothing to undo\n' }],
+    ['flyway', { 'V1__a.sql': 'SELECT 1', 'U1__a.sql': '-- nothing to undo\n' }],
+  ])('a way down of %s may say that there is nothing to undo', (_, files) => {
+    const folder = readFolder(files);
+    expect(planDown(folder, applied(folder, 1), '0').map(({ id }) => id)).toEqual(['1']);
+  });
+
+  test('an empty file for the way down is named, without accepting an edit that its checksum does not cover', () => {
+    const pair = readFolder({ '1_a.up.sql': 'SELECT 1', '1_a.down.sql': '\n' });
+    const error = refused(() => planDown(pair, applied(pair, 1), '0'));
+    expect(error.code).toBe('MIGRATION_DOWN_MISSING');
+    expect(error.hint).not.toContain('resolve');
   });
 
   test('an unknown or edited file stops it', () => {

@@ -83,7 +83,12 @@ describeEachServer('a migration that was cut off', (server) => {
     ],
     ['LOCK TABLES', 'LOCK TABLES t WRITE;', 'INSERT INTO t SELECT * FROM missing;', /locks/],
     ['a prepared statement', "PREPARE s FROM 'INSERT INTO t VALUES (?)';", 'EXECUTE s;', /prepared/],
-    ['the last insert id', 'INSERT INTO t VALUES (NULL);', 'INSERT INTO missing VALUES (LAST_INSERT_ID());', /result/],
+    [
+      'the last insert id',
+      'INSERT INTO t VALUES (NULL); SELECT 1;',
+      'INSERT INTO missing VALUES (LAST_INSERT_ID());',
+      /result/,
+    ],
   ] as const)(
     'stops when the rest of the file needs %s of the session that is gone',
     async ([, makes, needs, named]) => {
@@ -94,7 +99,7 @@ describeEachServer('a migration that was cut off', (server) => {
       expect(await runMigrator(schema.environment, folder)).toMatchObject({ code: 3 });
       const again = await runMigrator(schema.environment, folder);
       refusedWith(again, named);
-      expect(again.error['message']).toMatch(/1_s\.sql:3: statement 3 needs .* 1_s\.sql:2: statement 2/);
+      expect(again.error['message']).toMatch(/1_s\.sql:3: statement \d needs .* 1_s\.sql:2: statement \d/);
     },
   );
 

@@ -58,6 +58,42 @@ describeEachServer('migrator up', (server) => {
     expect(await schema.query('SELECT parent FROM children ORDER BY id')).toEqual([{ parent: 101 }, { parent: 102 }]);
   });
 
+  test('keeps ROW_COUNT of the statement before, although it is recorded', async () => {
+    const schema = await server.createSchema();
+    const folder = migrationsFolder({
+      '1_count.sql': `
+        CREATE TABLE t (id INT PRIMARY KEY, n INT);
+        CREATE TABLE counts (n INT);
+        INSERT INTO t VALUES (1, 0), (2, 0), (3, 0);
+        UPDATE t SET n = 1 WHERE id < 3;
+        SET @rows = ROW_COUNT();
+        INSERT INTO counts VALUES (@rows);
+        DELETE FROM t;
+        INSERT INTO counts SELECT ROW_COUNT();
+        INSERT INTO counts SELECT ROW_COUNT() * 10;
+        CREATE TABLE last_one (id INT);`,
+    });
+    expect(await runMigrator(schema.environment, folder)).toMatchObject({ code: 0 });
+    expect(await schema.query('SELECT n FROM counts')).toEqual([{ n: 2 }, { n: 3 }, { n: 10 }]);
+  });
+
+  test('lets other pods start while a file locks tables for longer than they wait for locks', async () => {
+    const schema = await server.createSchema();
+    const folder = migrationsFolder({ '1_t.sql': 'CREATE TABLE t (id INT);' });
+    await runMigrator(schema.environment, folder);
+    addFiles(folder, { '2_lock.sql': 'LOCK TABLES t WRITE; DO SLEEP(6); UNLOCK TABLES;' });
+    const holder = startMigrator(schema.environment, folder);
+    await expect
+      .poll(() => schema.query("SELECT id FROM information_schema.processlist WHERE info LIKE 'DO SLEEP%'"), {
+        timeout: 10_000,
+      })
+      .toHaveLength(1);
+    const environment = { ...schema.environment, ON_BUSY: 'wait', MIGRATIONS_LOCK_TIMEOUT_SECONDS: '1' };
+    const other = await runMigrator(environment, folder);
+    expect(other, other.stderr).toMatchObject({ code: 0, summary: { applied: [], pending: 0 } });
+    expect((await holder.ended).code).toBe(0);
+  });
+
   test('runs files that lock tables, and keeps the journal meanwhile', async () => {
     const schema = await server.createSchema();
     const folder = migrationsFolder({

@@ -5,19 +5,15 @@ import { Connection } from './connection.ts';
 import { ask, type DriverOptions, openDriver } from './driver.ts';
 import { databaseFailure } from './failure.ts';
 import { parseServerVersion, type ServerFacts } from './server.ts';
+import { sqlMode } from './sql-mode.ts';
+
+export { sqlMode } from './sql-mode.ts';
 
 export interface ConnectOptions extends DriverOptions {
   readonly signal?: AbortSignal;
   /** Seconds the server waits for row locks and metadata locks. */
   readonly lockWaitSeconds?: number;
 }
-
-/**
- * sql_mode of every session: strict, and 0 is a value like any other in an AUTO_INCREMENT column. Backslash escapes stay on,
- * on which the quoting of strings relies. Zero dates stay readable and writable, for rows that exist with them.
- */
-export const sqlMode =
-  'STRICT_TRANS_TABLES,STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO';
 
 /** A dead node's session, and with it its lock, goes after this long. */
 const idleSeconds = 60;

@@ -4,11 +4,13 @@ import { AppError, commonError } from '../errors.ts';
 import type { DatabaseSettings } from '../settings/database.ts';
 import { bytesCast, decodeResult, decodeRows, type Row } from './driver.ts';
 import { classifyFault } from './errno.ts';
+import { failedOn } from './explain.ts';
 import { databaseFailure } from './failure.ts';
 import type { ServerFacts } from './server.ts';
 import { killStatement, watchSilence } from './silence.ts';
 
 export type { Row } from './driver.ts';
+export { explainDatabaseError } from './explain.ts';
 
 /** A value for a placeholder. Numbers beyond 2^53 come and go as text. */
 export type Value = string | number | bigint | boolean | Buffer | null;
@@ -220,17 +222,6 @@ function eachRow(
   });
   query.on('error', reject);
   query.on('end', () => resolve(null));
-}
-
-/** Where each failed statement ran, for the message. */
-const failedOn = new WeakMap<Error, DatabaseSettings>();
-
-/** The documented error for what a `Connection` threw; null for anything else. */
-export function explainDatabaseError(error: unknown): AppError | null {
-  const settings = error instanceof Error ? failedOn.get(error) : undefined;
-  if (!settings) return null;
-  const statement = error instanceof Error && 'sql' in error ? String(error.sql) : '';
-  return databaseFailure(error, { settings, statement });
 }
 
 function writeResult(result: unknown): WriteResult {

@@ -34,7 +34,7 @@ export function databaseFailure(error: unknown, context: FailureContext): AppErr
       return commonError(
         'DATABASE_GRANT_MISSING',
         context.statement === null
-          ? `user ${user} has no rights on schema ${name} on ${where} (${errno})`
+          ? `user ${user} has no rights on schema ${name} on ${where}, or it does not exist (${errno})`
           : `${said}${during}`,
         options,
       );
@@ -74,11 +74,12 @@ export function databaseFailure(error: unknown, context: FailureContext): AppErr
   }
 }
 
-/** The start of a statement on one line, for messages; the passwords of account statements are left out. */
+/** The start of a statement on one line, for messages; rows and the passwords of account statements are left out. */
 export function excerpt(statement: string, characters = 160): string {
   const line = statement
     .replace(/\s+/g, ' ')
     .trim()
+    .replace(/\bVALUES ?\(.*$/i, 'VALUES (…)')
     .replace(/\b(IDENTIFIED\b.*?|PASSWORD\b\s*(?:=|\()?\s*)('(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*")/gi, "$1'…'");
   return line.length <= characters ? line : `${line.slice(0, characters - 1)}…`;
 }

@@ -40,6 +40,10 @@ export interface RunStart {
 
 /** Writes the row of a run that begins, and returns its id. Call it on the connection that holds the lock. */
 export async function startRun(connection: Connection, run: RunStart): Promise<string> {
+  // Whoever holds the lock is alone: runs that never ended were killed.
+  await connection.run(
+    "UPDATE tableset_runs SET finished_at = UTC_TIMESTAMP(6), outcome = 'lost' WHERE finished_at IS NULL",
+  );
   await connection.run(
     'INSERT INTO tableset_runs (kind, `trigger`, host, connection_id, version, started_at) VALUES (?, ?, ?, CONNECTION_ID(), ?, UTC_TIMESTAMP(6))',
     [run.kind, run.trigger, hostname(), run.version],

@@ -11,22 +11,43 @@ export interface QuickAnswer {
   readonly rows: readonly QuickRow[];
 }
 
-/**
- * Asks a server one question without loading the driver, which takes as long as all the rest of a start that finds nothing to
- * do. It knows the plain case only: no TLS, the two usual ways to log in, one result in text. Whatever else happens, errors
- * and slowness included, gives null, and the caller does the same through `Connection`, which handles it and words it.
- * The protocol: MySQL's "Client/Server Protocol", Connection Phase, Command Phase, Text Resultset.
- */
+export interface QuickAnswers {
+  readonly version: string;
+  /** The rows of each statement; none for one that gives no rows. */
+  readonly results: readonly (readonly QuickRow[])[];
+}
+
+interface QuickOptions {
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
+/** `quickQueries` of one statement. */
 export async function quickQuery(
   settings: DatabaseSettings,
   sql: string,
-  options: { readonly timeoutMs: number; readonly signal: AbortSignal },
+  options: QuickOptions,
 ): Promise<QuickAnswer | null> {
+  const answers = await quickQueries(settings, [sql], options);
+  return answers && { version: answers.version, rows: answers.results[0] ?? [] };
+}
+
+/**
+ * Asks a server a few questions without loading the driver, which takes as long as all the rest of a start that finds nothing to
+ * do. It knows the plain case only: no TLS, the two usual ways to log in, results in text. Whatever else happens, errors
+ * and slowness included, gives null, and the caller does the same through `Connection`, which handles it and words it.
+ * The protocol: MySQL's "Client/Server Protocol", Connection Phase, Command Phase, Text Resultset.
+ */
+export async function quickQueries(
+  settings: DatabaseSettings,
+  statements: readonly string[],
+  options: QuickOptions,
+): Promise<QuickAnswers | null> {
   if (settings.tls !== 'disable' || options.signal.aborted) return null;
   return await new Promise((resolve) => {
     const socket = createConnection({ host: settings.host, port: settings.port });
-    const exchange = new Exchange(settings, sql, socket);
-    const end = (answer: QuickAnswer | null) => {
+    const exchange = new Exchange(settings, statements, socket);
+    const end = (answer: QuickAnswers | null) => {
       clearTimeout(timer);
       options.signal.removeEventListener('abort', giveUp);
       // The farewell keeps the server from counting an aborted connection.
@@ -64,23 +85,24 @@ type Phase = 'greeting' | 'login' | 'columns' | 'definitions' | 'rows';
 /** The two sides' turns, packet by packet. Undefined from `take` means: more to come. */
 class Exchange {
   readonly #settings: DatabaseSettings;
-  readonly #sql: string;
+  readonly #statements: readonly string[];
   readonly #socket: Socket;
   #pending: Buffer = Buffer.alloc(0);
   #received = 0;
   #phase: Phase = 'greeting';
   #version = '';
   #columns = 0;
-  readonly #names: string[] = [];
-  readonly #rows: QuickRow[] = [];
+  #names: string[] = [];
+  #rows: QuickRow[] = [];
+  readonly #results: (readonly QuickRow[])[] = [];
 
-  constructor(settings: DatabaseSettings, sql: string, socket: Socket) {
+  constructor(settings: DatabaseSettings, statements: readonly string[], socket: Socket) {
     this.#settings = settings;
-    this.#sql = sql;
+    this.#statements = statements;
     this.#socket = socket;
   }
 
-  take(chunk: Buffer): QuickAnswer | null | undefined {
+  take(chunk: Buffer): QuickAnswers | null | undefined {
     this.#received += chunk.length;
     if (this.#received > answerBytesMax) return null;
     let rest = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk]);
@@ -101,7 +123,7 @@ class Exchange {
     return undefined;
   }
 
-  #packet(payload: Buffer, sequence: number): QuickAnswer | null | undefined {
+  #packet(payload: Buffer, sequence: number): QuickAnswers | null | undefined {
     const first = payload[0];
     if (first === undefined || first === 0xff) return null;
     switch (this.#phase) {
@@ -110,8 +132,9 @@ class Exchange {
       case 'login':
         return this.#login(payload, sequence);
       case 'columns':
+        if (first === 0) return this.#end();
         // 0xfb asks for a local file.
-        if (first === 0 || first >= 0xfb) return null;
+        if (first >= 0xfb) return null;
         this.#columns = first;
         this.#phase = 'definitions';
         return undefined;
@@ -120,7 +143,7 @@ class Exchange {
         else this.#names.push(columnName(payload));
         return this.#names.length > this.#columns ? null : undefined;
       case 'rows':
-        if (isEnd(payload)) return { version: this.#version, rows: this.#rows };
+        if (isEnd(payload)) return this.#end();
         this.#rows.push(this.#row(payload));
         return undefined;
       default:
@@ -168,9 +191,27 @@ class Exchange {
     // caching_sha2_password: 3 means that the server knew the account; 4 asks for more than is known here.
     if (payload[0] === 1) return payload[1] === 3 ? undefined : null;
     if (payload[0] !== 0) return null;
-    this.#send(0, Buffer.from([3]), Buffer.from(this.#sql, 'utf8'));
-    this.#phase = 'columns';
+    this.#ask();
     return undefined;
+  }
+
+  /** Sends the statement whose turn it is. */
+  #ask(): void {
+    this.#send(0, Buffer.from([3]), Buffer.from(this.#statements[this.#results.length] ?? '', 'utf8'));
+    this.#names = [];
+    this.#rows = [];
+    this.#phase = 'columns';
+  }
+
+  /** One statement has its answer. */
+  #end(): QuickAnswers | null | undefined {
+    this.#results.push(this.#rows);
+    if (this.#results.length < this.#statements.length) {
+      this.#ask();
+      return undefined;
+    }
+    // What is asked for last gives rows.
+    return this.#phase === 'columns' ? null : { version: this.#version, results: this.#results };
   }
 
   #row(payload: Buffer): QuickRow {

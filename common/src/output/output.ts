@@ -1,5 +1,4 @@
 import { accessSync, constants, writeFileSync } from 'node:fs';
-import { type Logger, pino } from 'pino';
 import { redact } from './redact.ts';
 import { thousands } from './table.ts';
 import { writeAll } from './write.ts';
@@ -41,7 +40,7 @@ export interface OutputOptions {
 
 /** Makes the output for one program run. */
 export function createOutput(options: OutputOptions): Output {
-  const logger = createLogger(options);
+  const log = createLog(options);
   const bar = progressBar(options);
   const human = options.terminal && !options.json;
   return {
@@ -49,7 +48,7 @@ export function createOutput(options: OutputOptions): Output {
     json: options.json,
     event(level, message, fields = {}) {
       bar.clear();
-      if (!human) logger[level](fields, message);
+      if (!human) log(level, fields, message);
       else if (levels[level] >= levels[options.level])
         writeAll(2, redact(`${marks[level]} ${message}${humanFields(fields)}\n`));
     },
@@ -59,7 +58,7 @@ export function createOutput(options: OutputOptions): Output {
       writeTerminationLog(summary);
       if (options.json) writeAll(1, `${redact(JSON.stringify(summary))}\n`);
       else if (human || options.report) writeAll(failed ? 2 : 1, redact(lines.map((line) => `${line}\n`).join('')));
-      else logger[failed ? 'error' : 'info'](summary, 'summary');
+      else log(failed ? 'error' : 'info', summary, 'summary');
     },
   };
 }
@@ -74,18 +73,24 @@ function humanFields(fields: Fields): string {
   return parts.length === 0 ? '' : `  ${parts.join(' ')}`;
 }
 
-function createLogger(options: OutputOptions): Logger {
+type Log = (level: Level, fields: Fields, message: string) => void;
+
+/** One JSON line for each event, in the shape that pino made common: level, time, the fields, msg last. */
+function createLog(options: OutputOptions): Log {
   const fd = options.json || options.report ? 2 : 1;
-  return pino(
-    {
-      level: options.level,
-      base: { program: options.program },
-      timestamp: pino.stdTimeFunctions.isoTime,
-      formatters: { level: (label) => ({ level: label }) },
-    },
+  return (level, fields, message) => {
+    if (levels[level] < levels[options.level]) return;
+    const time = new Date().toISOString();
+    const line = JSON.stringify({ level, time, program: options.program, ...fields, msg: message }, plainValue);
     // Synchronous, so that the last line before an exit is never lost.
-    { write: (line: string) => writeAll(fd, redact(line)) },
-  );
+    writeAll(fd, redact(`${line}\n`));
+  };
+}
+
+/** What JSON has no form for. */
+function plainValue(_key: string, value: unknown): unknown {
+  if (typeof value === 'bigint') return String(value);
+  return value instanceof Error ? { name: value.name, message: value.message, stack: value.stack } : value;
 }
 
 const terminationLog = '/dev/termination-log';

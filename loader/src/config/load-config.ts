@@ -1,4 +1,5 @@
 import type { Dialect } from '../core/encoded-rows.ts';
+import { mappingFault } from '../core/mapping-faults.ts';
 import type { TableMapping } from '../core/mapping-types.ts';
 import { defaultMaxDeletes, type LoadEntryFile } from './load-schema.ts';
 import type { ConfigFile, OtherDatabase, S3Settings, WebhookSettings } from './schema.ts';
@@ -144,9 +145,17 @@ function otherComplaints(entry: LoadEntryFile): Complaint[] {
   if (delimiter !== undefined && delimiter === quote) {
     complaints.push({ path: ['csv', 'delimiter'], message: 'is the same as quote' });
   }
-  for (const [column, mapping] of Object.entries(entry.columns)) {
-    if (typeof mapping === 'string' || mapping.value === undefined || Object.keys(mapping).length === 1) continue;
-    complaints.push({ path: ['columns', column], message: 'has a value, so it can have no other key' });
+  for (const key of ['delimiter', 'quote'] as const) {
+    if (entry.csv?.[key] === '\\') complaints.push({ path: ['csv', key], message: 'cannot be a backslash' });
+  }
+  const header = Array.isArray(entry.csv?.header) ? entry.csv.header : [];
+  const twice = header.findIndex((field, index) => header.indexOf(field) !== index);
+  if (twice >= 0) complaints.push({ path: ['csv', 'header', twice], message: `names ${header[twice]} twice` });
+  for (const [column, mapping] of Object.entries(columnMappings(entry.columns))) {
+    const fault = mappingFault(mapping, null);
+    if (fault === null) continue;
+    const path = fault.key === null ? ['columns', column] : ['columns', column, fault.key];
+    complaints.push({ path, message: fault.message });
   }
   return complaints;
 }

@@ -21,7 +21,11 @@ const columnSchema = z.strictObject({
   empty: z.optional(
     word(['null', 'text', 'reject'], "What an absent or empty text becomes, instead of the format's own rule."),
   ),
-  dateFormat: z.optional(nonEmpty('The form of dates and times, such as `DD.MM.YYYY HH:mm`; ISO 8601 by default.')),
+  dateFormat: z.optional(
+    nonEmpty(
+      'The form of dates and times, such as `DD.MM.YYYY HH:mm`; ISO 8601 by default. Columns that hold no date or time need a type beside it.',
+    ),
+  ),
   zone: z.optional(nonEmpty("The zone of the wall clock that the column's text shows, such as Europe/Berlin.")),
   allowZeroDates: z.optional(described(z.boolean(), 'Accepts 0000-00-00 and dates with a zero month or day.')),
   decimal: z.optional(
@@ -136,13 +140,13 @@ export const loadEntrySchema = z.strictObject({
   columns: z._default(
     described(
       z.record(identifier('A column.'), z.union([nonEmpty(''), columnSchema])),
-      'How columns are fed, by column; a text is short for {from: text}. Columns that are not listed take the field of their own name.',
+      'How columns are fed, by column; a text is short for {from: text}. Columns that are not listed take the field of their own name; from JSON only if the first record has it.',
     ),
     {},
   ),
   ignore: z._default(described(z.array(nonEmpty('A field.')), 'Source fields that are left out on purpose.'), []),
   ignoreUnknown: z._default(
-    described(z.boolean(), 'Leaves out every source field that no column takes, instead of refusing it by name.'),
+    described(z.boolean(), 'Leaves out every source field that no column would take, instead of refusing it by name.'),
     false,
   ),
   maxRejects: z._default(

@@ -1,3 +1,4 @@
+import { AppError } from '@tableset/common/errors.ts';
 import { loaderError } from '../errors.ts';
 import type {
   BytesInput,
@@ -10,9 +11,10 @@ import type {
   RowsInput,
 } from './encoded-rows.ts';
 import { RowEncoder } from './encoding/row-encoder.ts';
-import { jsonFields, planRows } from './mapping.ts';
+import { jsonFields, lateKeyRule, sparseHint } from './json-fields.ts';
+import { planRows } from './mapping.ts';
 import { ByteWindow } from './records/byte-window.ts';
-import type { DelimitedDialect } from './records/delimited-dialect.ts';
+import { type DelimitedDialect, likelyDelimiter } from './records/delimited-dialect.ts';
 import { DelimitedReader } from './records/delimited-reader.ts';
 import { JsonReader } from './records/json-reader.ts';
 import { type RecordReader, readStates } from './records/record-reader.ts';
@@ -144,8 +146,27 @@ async function openDelimited(feeder: Feeder, name: string, options: EncodeOption
   }
   if (fields.length === 0) return null;
   reader.setFields(fields);
-  const plan = planRows(planInput(name, options, fields, dialect.separator));
-  return { reader, plan, delimiter: dialect.delimiter };
+  try {
+    const plan = planRows(planInput(name, options, fields, dialect.separator));
+    return { reader, plan, delimiter: dialect.delimiter };
+  } catch (error) {
+    throw (header === true && delimiterFault(error, name, fields, dialect)) || error;
+  }
+}
+
+/** Fields that do not fit the table because the header was cut at the wrong delimiter are told as that; null for other faults. */
+function delimiterFault(error: unknown, name: string, fields: readonly string[], dialect: DelimitedDialect) {
+  const code = (['LOAD_FIELD_UNKNOWN', 'LOAD_FIELD_MISSING', 'LOAD_COLUMN_UNFED'] as const).find(
+    (candidate) => error instanceof AppError && error.code === candidate,
+  );
+  const likely = likelyDelimiter(fields, dialect.delimiter);
+  if (code === undefined || likely === null) return null;
+  const format = dialect.kind === 'tsv' ? 'set format: csv' : likely === '\t' ? 'set format: tsv' : null;
+  const setting = `csv.delimiter to ${JSON.stringify(likely)}`;
+  return loaderError(code, `${name}: its header is one field, ${JSON.stringify(fields[0])}`, {
+    hint: format === null ? `set ${setting}` : likely === ',' ? format : `${format}, or ${setting}`,
+    cause: error,
+  });
 }
 
 async function openJson(feeder: Feeder, name: string, options: EncodeOptions): Promise<Opened | null> {
@@ -160,8 +181,11 @@ async function openJson(feeder: Feeder, name: string, options: EncodeOptions): P
   if (keys.length === 0 && feeder.window.length === 0) return null;
   const mapping = options.mapping ?? {};
   const fields = jsonFields(keys, Array.isArray(declared) ? declared : [], mapping);
-  const plan = planRows(planInput(name, options, fields, options.separator ?? TAB));
-  reader.setFields(fields, mapping.ignore ?? [], mapping.ignoreUnknown ?? false);
+  const plan = planRows({
+    ...planInput(name, options, fields, options.separator ?? TAB),
+    absentHint: sparseHint,
+  });
+  reader.setFields(fields, lateKeyRule(options.table, options.columns, mapping));
   markRawFields(reader, plan);
   return { reader, plan, delimiter: -1 };
 }

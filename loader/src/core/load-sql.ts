@@ -22,7 +22,8 @@ export interface LoadTarget {
 /** What happens to a key, as the key table records it. */
 export const operations = { insert: 1, update: 2, delete: 3, held: 4, inserted: 5 } as const;
 
-const operationColumn = quoteIdentifier('tableset_operation');
+/** The column of the key table that says what happens to a key, quoted. */
+export const operationColumn = quoteIdentifier('tableset_operation');
 
 /** The target table, quoted. */
 export function targetTable(target: LoadTarget): string {
@@ -70,7 +71,7 @@ export function createKeys(target: LoadTarget): string {
 }
 
 /** `a`.`id` = `b`.`id` AND … over the key. */
-function keysMatch(target: LoadTarget, left: string, right: string): string {
+export function keysMatch(target: LoadTarget, left: string, right: string): string {
   return target.key.map((name) => `${left}.${quoteIdentifier(name)} = ${right}.${quoteIdentifier(name)}`).join(' AND ');
 }
 
@@ -122,11 +123,6 @@ const spatialTypes = new Set([
   'geometrycollection',
   'geomcollection',
 ]);
-
-/** The fed columns beside the key. */
-export function valueColumns(target: LoadTarget): readonly ColumnDefinition[] {
-  return target.columns.filter((column) => !target.key.includes(column.name));
-}
 
 /**
  * Finds what is new and what differs: one pass over the stage, looking up the target by key. Keys differ too when their

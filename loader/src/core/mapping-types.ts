@@ -40,7 +40,7 @@ export interface ColumnMapping {
   readonly empty?: 'null' | 'text' | 'reject';
   /**
    * The form of dates and times: `YYYY MM DD M D HH H mm ss S…(fraction digits) Z(offset)`, other characters as they are,
-   * letters in [brackets]; for the types date, datetime and time. ISO 8601 and the database's own form by default.
+   * letters in [brackets]; for the types date, datetime and time, and without a type for columns of such a type. ISO 8601 and the database's own form by default.
    */
   readonly dateFormat?: string;
   /**
@@ -65,6 +65,6 @@ export interface TableMapping {
   readonly columns?: Readonly<Record<string, ColumnMapping>>;
   /** Source fields that are left out on purpose. */
   readonly ignore?: readonly string[];
-  /** Leaves out every source field that no column takes, instead of refusing them by name. */
+  /** Leaves out every source field that no column takes, instead of refusing them by name; never a field that a column would take. */
   readonly ignoreUnknown?: boolean;
 }

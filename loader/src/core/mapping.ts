@@ -1,10 +1,9 @@
 import type { ColumnDefinition } from '@tableset/common/database/table-definition.ts';
 import { nearestName } from '@tableset/common/settings/nearest.ts';
 import { loaderError } from '../errors.ts';
-import { compileDateFormat } from './date-format.ts';
 import type { PlannedColumn, RowPlan } from './encoded-rows.ts';
+import { mappingFault } from './mapping-faults.ts';
 import type { ColumnMapping, TableMapping } from './mapping-types.ts';
-import { isZone } from './values/calendar.ts';
 
 export interface PlanInput {
   /** Names the source in messages. */
@@ -17,6 +16,8 @@ export interface PlanInput {
   readonly separator: number;
   /** Target columns and their order, if they are fixed. */
   readonly targets: readonly string[] | null;
+  /** The remedy for a column that some files of a load feed and others do not, where the format has one. */
+  readonly absentHint?: (column: string) => string;
 }
 
 /**
@@ -113,16 +114,18 @@ function refuseLeftovers(
 }
 
 /** Columns in the order of their fields, so that clean records can be copied whole; constants last; or in the order that is fixed. */
-function order(planned: readonly PlannedColumn[], { targets, source, table }: PlanInput): PlannedColumn[] {
+function order(planned: readonly PlannedColumn[], { targets, source, table, absentHint }: PlanInput): PlannedColumn[] {
   if (targets === null) {
     const rank = (feed: PlannedColumn) => (feed.field < 0 ? Number.MAX_SAFE_INTEGER : feed.field);
     return planned.toSorted((a, b) => rank(a) - rank(b));
   }
+  const options = (column: string) => (absentHint === undefined ? {} : { hint: absentHint(column) });
   const extra = planned.find((feed) => !targets.includes(feed.column.name));
   if (extra !== undefined) {
     throw loaderError(
       'LOAD_FIELD_UNKNOWN',
       `${source} feeds ${table}.${extra.column.name}, which earlier files of this load do not`,
+      options(extra.column.name),
     );
   }
   return targets.map((name) => {
@@ -131,22 +134,14 @@ function order(planned: readonly PlannedColumn[], { targets, source, table }: Pl
       throw loaderError(
         'LOAD_FIELD_MISSING',
         `${source} feeds nothing into ${table}.${name}, which earlier files of this load do`,
+        options(name),
       );
     return feed;
   });
 }
 
-/**
- * The fields of a JSON source: the keys of its first record, then those that the dialect and the mapping name.
- */
-export function jsonFields(keys: readonly string[], declared: readonly string[], mapping: TableMapping): string[] {
-  const mapped = Object.entries(mapping.columns ?? {}).flatMap(([name, own]) =>
-    own.value === undefined ? [own.from ?? name] : [],
-  );
-  return [...new Set([...keys, ...declared, ...mapped])];
-}
-
-function ownMapping(mapping: TableMapping, column: string): ColumnMapping | null {
+/** What the mapping says of a column, null if it does not name it. */
+export function ownMapping(mapping: TableMapping, column: string): ColumnMapping | null {
   const { columns } = mapping;
   // A column may be called `__proto__` or `constructor`, so only own keys count.
   return columns !== undefined && Object.hasOwn(columns, column) ? (columns[column] ?? null) : null;
@@ -157,50 +152,21 @@ function ownMapping(mapping: TableMapping, column: string): ColumnMapping | null
  * @throws LOAD_MAPPING_INVALID
  */
 export function checkTableMapping(table: string, columns: readonly ColumnDefinition[], mapping: TableMapping): void {
-  const names = columns.map((column) => column.name);
   for (const [name, own] of Object.entries(mapping.columns ?? {})) {
-    if (!names.includes(name)) {
-      const near = nearestName(name, names);
+    const column = columns.find((candidate) => candidate.name === name);
+    if (column === undefined) {
+      const near = nearestName(
+        name,
+        columns.map((candidate) => candidate.name),
+      );
       throw loaderError(
         'LOAD_MAPPING_INVALID',
         `the mapping names ${table}.${name}, which does not exist`,
         near === null ? {} : { hint: `did you mean ${near}?` },
       );
     }
-    const fault = mappingFault(own);
-    if (fault !== null) throw loaderError('LOAD_MAPPING_INVALID', `the mapping of ${table}.${name} ${fault}`);
-  }
-}
-
-function mappingFault(own: ColumnMapping): string | null {
-  if (own.value !== undefined && Object.keys(own).length > 1) return 'has value together with other keys';
-  if (own.zone !== undefined && !isZone(own.zone)) return `has the unknown zone ${JSON.stringify(own.zone)}`;
-  if (own.multiply !== undefined) {
-    if (!/^-?\d+(\.\d+)?$/.test(String(own.multiply)))
-      return `has multiply ${JSON.stringify(own.multiply)}, which is not a plain decimal number`;
-    if (!['integer', 'decimal', 'float', undefined].includes(own.type)) return `has multiply with the type ${own.type}`;
-  }
-  for (const character of [own.decimal?.separator, own.decimal?.thousands]) {
-    if (character !== undefined && !/^[^\d+-]$/u.test(character))
-      return 'has a decimal form whose separators are not one character each';
-  }
-  if (own.decimal !== undefined && (own.decimal.separator ?? '.') === own.decimal.thousands)
-    return 'has one character for both separators';
-  if ((own.trueTexts !== undefined || own.falseTexts !== undefined) && own.type !== 'boolean')
-    return 'has trueTexts or falseTexts without the type boolean';
-  return dateFormatFault(own);
-}
-
-function dateFormatFault(own: ColumnMapping): string | null {
-  if (own.dateFormat === undefined) return null;
-  if (own.type !== 'date' && own.type !== 'datetime' && own.type !== 'time')
-    return 'has a dateFormat without the type date, datetime or time';
-  try {
-    compileDateFormat(own.dateFormat, own.type);
-    return null;
-  } catch (error) {
-    if (error instanceof RangeError) return `is wrong: ${error.message}`;
-    throw error;
+    const fault = mappingFault(own, column);
+    if (fault !== null) throw loaderError('LOAD_MAPPING_INVALID', `the mapping of ${table}.${name} ${fault.message}`);
   }
 }
 

@@ -11,8 +11,8 @@ import { type LoadTarget, targetTable } from './load-sql.ts';
  * difference in how a value is printed can only make a bucket differ, so it costs time and never correctness; a changed row is
  * overlooked only if 64 bits of SHA-256 collide within its bucket, 1 in 1.8e19.
  *
- * The text of a row is its fields as the server prints them, `\N` for NULL, then the byte length of each text field, so that
- * no two rows have the same text.
+ * The text of a row is its fields as the server prints them, with a byte between them that no UTF-8 text contains, and another
+ * such byte for NULL, so that no two rows have the same text.
  */
 export interface DigestBuckets {
   /** A power of two, less one. */
@@ -24,7 +24,7 @@ export interface DigestBuckets {
 }
 
 /** About this many rows share a bucket, so that one changed row makes few others be staged. */
-const rowsPerBucket = 16;
+const rowsPerBucket = 8;
 const bucketsMin = 64;
 /** 3 MiB of counters. */
 const bucketsMax = 1 << 18;
@@ -41,7 +41,10 @@ const digestTypes = new Set([
   ...['tinyint', 'smallint', 'mediumint', 'int', 'bigint', 'decimal', 'date', 'datetime', 'timestamp', 'time', 'year'],
   ...['char', 'varchar', 'tinytext', 'text', 'mediumtext', 'longtext', 'enum', 'set'],
 ]);
-const lengthTypes = new Set(['char', 'varchar', 'tinytext', 'text', 'mediumtext', 'longtext', 'enum', 'set']);
+const stringTypes = new Set(['char', 'varchar', 'tinytext', 'text', 'mediumtext', 'longtext', 'enum', 'set']);
+/** Bytes that no UTF-8 text contains: between fields, and for NULL. */
+const fieldEnd = 0xff;
+const nullMark = 0xfe;
 
 /** True if every fed column can be digested. */
 export function digestable(columns: readonly ColumnDefinition[]): boolean {
@@ -51,7 +54,7 @@ export function digestable(columns: readonly ColumnDefinition[]): boolean {
 /** A column's text in UTF-8, as bytes where it is text, so that columns of different collations can stand in one CONCAT_WS. */
 function textExpression(column: ColumnDefinition, alias = ''): string {
   const name = `${alias === '' ? '' : `${alias}.`}${quoteIdentifier(column.name)}`;
-  if (!lengthTypes.has(column.dataType)) return name;
+  if (!stringTypes.has(column.dataType)) return name;
   return `CAST(${column.characterSet === 'utf8mb4' ? name : `CONVERT(${name} USING utf8mb4)`} AS BINARY)`;
 }
 
@@ -65,15 +68,22 @@ export function bucketExpression(target: LoadTarget, mask: number, alias = ''): 
 /** One scan of the table: bucket, number of rows, XOR of their digests. */
 export function digestQuery(target: LoadTarget, mask: number): string {
   const fields = target.columns.map((column) =>
-    column.nullable ? `IFNULL(${textExpression(column)}, '\\\\N')` : textExpression(column),
+    column.nullable ? `IFNULL(${textExpression(column)}, ${hexLiteral(nullMark)})` : textExpression(column),
   );
-  const lengths = target.columns
-    .filter((column) => lengthTypes.has(column.dataType))
-    .map((column) =>
-      column.nullable ? `IFNULL(LENGTH(${textExpression(column)}), 'N')` : `LENGTH(${textExpression(column)})`,
-    );
-  const digest = `SHA2(CONCAT_WS(',', ${[...fields, ...lengths].join(', ')}), 256)`;
+  const digest = `SHA2(CONCAT_WS(${hexLiteral(fieldEnd)}, ${fields.join(', ')}), 256)`;
   return `SELECT ${bucketExpression(target, mask)} AS bucket, COUNT(*) AS count, BIT_XOR(CAST(CONV(LEFT(${digest}, 16), 16, 10) AS UNSIGNED)) AS digest FROM ${targetTable(target)} GROUP BY bucket`;
+}
+
+/**
+ * Room for the groups of `digestQuery` in memory: with the default, MySQL writes them to disk and takes three times as long. A server that
+ * allows more keeps it.
+ */
+export const digestRoom = `SET SESSION ${['tmp_table_size', 'max_heap_table_size']
+  .map((name) => `${name} = CAST(GREATEST(@@${name}, 67108864) AS SIGNED)`)
+  .join(', ')}`;
+
+function hexLiteral(byte: number): string {
+  return `X'${byte.toString(16)}'`;
 }
 
 const comma = 44;
@@ -81,40 +91,49 @@ const newline = 10;
 const backslash = 92;
 const letterN = 78;
 
-/** Reads load text row by row: where each row lies, its bucket, and its digest's 64 bits. */
+/** Views that are kept, by length, so that rows need no new one each. */
+const viewsMax = 1024;
+/** Keys up to this length are cheaper to go through here than to hand over to zlib. */
+const shortKeyBytes = 32;
+
+/** Reads load text row by row: each row's bucket, and its digest's 64 bits. */
 export class RowDigester {
   readonly #separator: number;
-  /** For each field: 1 if its length belongs to the text. */
-  readonly #lengthFields: Uint8Array;
-  /** Indexes of key fields in column order. */
-  readonly #keyFields: readonly number[];
+  /** For each field up to the last of the key: 1 if it belongs to the key. */
+  readonly #isKey: Uint8Array;
   readonly #mask: number;
-  readonly #starts: Uint32Array;
-  readonly #ends: Uint32Array;
-  /** Per field: 0 plain, 1 NULL, 2 with escapes. */
-  readonly #forms: Uint8Array;
-  #scratch = Buffer.allocUnsafe(64 * 1024);
-  #keyScratch = Buffer.allocUnsafe(4096);
+  /** 1 for every byte that stands for itself in load text. */
+  readonly #plain: Uint8Array;
+  /** The text of the row at hand. */
+  #text = Buffer.allocUnsafeSlow(64 * 1024);
+  #textBytes = 0;
+  #views: (Buffer | undefined)[] = [];
+  #key = Buffer.allocUnsafeSlow(4096);
+  #keyBytes = 0;
 
   constructor(target: LoadTarget, separator: number, mask: number) {
     const { columns, key } = target;
     this.#separator = separator;
     this.#mask = mask;
-    this.#lengthFields = Uint8Array.from(columns, (column) => (lengthTypes.has(column.dataType) ? 1 : 0));
-    this.#keyFields = columns.flatMap((column, index) => (key.includes(column.name) ? [index] : []));
-    this.#starts = new Uint32Array(columns.length);
-    this.#ends = new Uint32Array(columns.length);
-    this.#forms = new Uint8Array(columns.length);
+    const lastKey = columns.findLastIndex((column) => key.includes(column.name));
+    this.#isKey = Uint8Array.from(columns.slice(0, lastKey + 1), (column) => (key.includes(column.name) ? 1 : 0));
+    this.#plain = new Uint8Array(256).fill(1);
+    for (const byte of [separator, newline, backslash]) this.#plain[byte] = 0;
   }
 
   /** Adds every row of a chunk to the buckets. */
   add(bytes: Buffer, buckets: DigestBuckets): void {
     const { counts, high, low } = buckets;
+    // A row's text is never longer than its load text.
+    if (this.#text.length < bytes.length) {
+      this.#text = Buffer.allocUnsafeSlow(bytes.length);
+      this.#views = [];
+    }
     for (let offset = 0; offset < bytes.length; ) {
-      const end = this.#scanRow(bytes, offset);
-      const bucket = this.#bucket(bytes);
+      const bucket = this.#bucketAt(bytes, offset);
+      const end = this.#writeText(bytes, offset);
       // One character a byte; the first eight are the 64 bits that the server takes too.
-      const digest = hash('sha256', this.#rowText(bytes, offset, end), 'binary');
+      const digest = hash('sha256', this.#view(this.#textBytes), 'binary');
       counts[bucket] = (counts[bucket] ?? 0) + 1;
       high[bucket] = (high[bucket] ?? 0) ^ word(digest, 0);
       low[bucket] = (low[bucket] ?? 0) ^ word(digest, 4);
@@ -137,8 +156,10 @@ export class RowDigester {
     let written = 0;
     let index = 0;
     for (let offset = 0; offset < bytes.length; index++) {
-      const end = this.#scanRow(bytes, offset);
-      if (wanted[this.#bucket(bytes)] === 1) {
+      const bucket = this.#bucketAt(bytes, offset);
+      // A line feed in a value is written as an escape.
+      const end = bytes.indexOf(newline, offset + this.#keyBytes);
+      if (wanted[bucket] === 1) {
         written += bytes.copy(out, written, offset, end + 1);
         outLines[rows++] = lines[index] ?? 0;
       }
@@ -147,104 +168,94 @@ export class RowDigester {
     return { rows, bytes: written };
   }
 
-  /** Finds the fields of the row at `offset`; returns where its newline is. */
-  #scanRow(bytes: Buffer, offset: number): number {
+  /** Writes the text of the row at `offset`; returns where its newline is. */
+  #writeText(bytes: Buffer, offset: number): number {
     const separator = this.#separator;
-    const starts = this.#starts;
-    const ends = this.#ends;
-    const forms = this.#forms;
-    let field = 0;
-    let form = 0;
+    const plain = this.#plain;
+    const text = this.#text;
+    let length = 0;
     let start = offset;
+    for (let at = offset; ; ) {
+      const byte = bytes[at++] as number; // every row ends in a newline
+      if (plain[byte] === 1) {
+        text[length++] = byte;
+      } else if (byte === separator) {
+        text[length++] = fieldEnd;
+        start = at;
+      } else if (byte === newline) {
+        this.#textBytes = length;
+        return at - 1;
+      } else {
+        const letter = bytes[at++] as number; // an escape is never cut
+        text[length++] = letter === letterN && at - 2 === start ? nullMark : (unescaped[letter] as number); // 256 entries
+      }
+    }
+  }
+
+  #view(length: number): Buffer {
+    if (length >= viewsMax) return this.#text.subarray(0, length);
+    let view = this.#views[length];
+    if (view === undefined) {
+      view = this.#text.subarray(0, length);
+      this.#views[length] = view;
+    }
+    return view;
+  }
+
+  /** The bucket of the row at `offset`, from the CRC-32 of its key fields with commas between them. */
+  #bucketAt(bytes: Buffer, offset: number): number {
+    const isKey = this.#isKey;
+    const separator = this.#separator;
+    let length = 0;
+    let first = true;
     let at = offset;
-    for (; ; at++) {
-      const byte = bytes[at];
-      if (byte === backslash) {
-        form = bytes[at + 1] === letterN && at === start ? 1 : 2;
-        at++;
-      } else if (byte === separator || byte === newline) {
-        starts[field] = start;
-        ends[field] = at;
-        forms[field++] = form;
-        if (byte === newline) return at;
-        start = at + 1;
-        form = 0;
+    for (let field = 0; field < isKey.length; field++) {
+      const taken = isKey[field] === 1;
+      if (taken && !first) this.#key[length++] = comma;
+      if (taken) first = false;
+      for (; ; at++) {
+        let byte = bytes[at] as number; // every row ends in a newline
+        if (byte === separator || byte === newline) break;
+        if (byte === backslash) byte = unescaped[bytes[++at] as number] as number; // an escape is never cut; 256 entries
+        if (!taken) continue;
+        // With room for a comma behind it, however many keys are empty.
+        if (length + isKey.length >= this.#key.length) this.#key = grown(this.#key, length + isKey.length + 1);
+        this.#key[length++] = byte;
       }
+      at++;
     }
-  }
-
-  #bucket(bytes: Buffer): number {
-    const [only] = this.#keyFields;
-    if (this.#keyFields.length === 1 && only !== undefined && this.#forms[only] === 0) {
-      return (crc32(bytes.subarray(this.#starts[only] ?? 0, this.#ends[only] ?? 0)) & this.#mask) >>> 0;
-    }
-    let length = 0;
-    for (const field of this.#keyFields) {
-      const size = (this.#ends[field] ?? 0) - (this.#starts[field] ?? 0) + 1;
-      if (this.#keyScratch.length < length + size) this.#keyScratch = grown(this.#keyScratch, length + size);
-      if (length > 0) this.#keyScratch[length++] = comma;
-      length = this.#copyField(bytes, field, this.#keyScratch, length);
-    }
-    return (crc32(this.#keyScratch.subarray(0, length)) & this.#mask) >>> 0;
-  }
-
-  /** The row's text as the server makes it: the row itself where it needs no change, then the lengths. */
-  #rowText(bytes: Buffer, offset: number, end: number): Buffer {
-    const fields = this.#forms.length;
-    const needed = end - offset + 1 + fields * 21;
-    if (this.#scratch.length < needed) this.#scratch = grown(this.#scratch, needed);
-    const scratch = this.#scratch;
-    let length = 0;
-    if (this.#separator === comma && this.#forms.indexOf(2) < 0) {
-      length = bytes.copy(scratch, 0, offset, end);
-    } else {
-      for (let field = 0; field < fields; field++) {
-        if (field > 0) scratch[length++] = comma;
-        const before = length;
-        length = this.#copyField(bytes, field, scratch, length);
-        // From here on `ends - starts` is the length of the field as the server has it.
-        if (this.#forms[field] === 2) this.#ends[field] = (this.#starts[field] ?? 0) + (length - before);
-      }
-    }
-    for (let field = 0; field < fields; field++) {
-      if (this.#lengthFields[field] !== 1) continue;
-      scratch[length++] = comma;
-      if (this.#forms[field] === 1) scratch[length++] = letterN;
-      else length = writeInteger(scratch, length, (this.#ends[field] ?? 0) - (this.#starts[field] ?? 0));
-    }
-    return scratch.subarray(0, length);
-  }
-
-  #copyField(bytes: Buffer, field: number, out: Buffer, at: number): number {
-    const start = this.#starts[field] ?? 0;
-    const end = this.#ends[field] ?? 0;
-    if (this.#forms[field] !== 2) return at + bytes.copy(out, at, start, end);
-    for (let index = start; index < end; index++) {
-      let byte = bytes[index] ?? 0;
-      if (byte === backslash) {
-        byte = bytes[++index] ?? 0;
-        byte = unescaped.get(byte) ?? byte;
-      }
-      out[at++] = byte;
-    }
-    return at;
+    // Up to the byte that ends the last key field, which may be the row's newline.
+    this.#keyBytes = at - 1 - offset;
+    const crc = length <= shortKeyBytes ? shortCrc32(this.#key, length) : crc32(this.#key.subarray(0, length));
+    return (crc & this.#mask) >>> 0;
   }
 }
 
+/** The same as zlib's for a few bytes, which cost less than a call out of JavaScript. */
+function shortCrc32(bytes: Buffer, length: number): number {
+  let crc = -1;
+  for (let index = 0; index < length; index++) {
+    crc = (crc >>> 8) ^ (crcTable[(crc ^ (bytes[index] as number)) & 0xff] as number); // in bounds by length; 256 entries
+  }
+  return crc ^ -1;
+}
+
+const crcTable = Int32Array.from({ length: 256 }, (_, byte) => {
+  let value = byte;
+  for (let bit = 0; bit < 8; bit++) value = (value & 1) === 1 ? (value >>> 1) ^ 0xedb88320 : value >>> 1;
+  return value;
+});
+
 /** What LOAD DATA makes of the letter after a backslash; any other character stands for itself. */
-const unescaped: ReadonlyMap<number, number> = new Map(
-  [
-    ['0', 0],
-    ['b', 8],
-    ['n', 10],
-    ['r', 13],
-    ['t', 9],
-    ['Z', 26],
-  ].map(([letter, byte]) => [String(letter).charCodeAt(0), Number(byte)]),
-);
+const unescaped = Uint8Array.from({ length: 256 }, (_, letter) => letter);
+for (const [letter, byte] of Object.entries({ '0': 0, b: 8, n: 10, r: 13, t: 9, Z: 26 })) {
+  unescaped[letter.charCodeAt(0)] = byte;
+}
 
 function grown(buffer: Buffer, needed: number): Buffer<ArrayBuffer> {
-  return Buffer.allocUnsafe(Math.max(needed, buffer.length * 2));
+  const larger = Buffer.allocUnsafeSlow(Math.max(needed, buffer.length * 2));
+  buffer.copy(larger);
+  return larger;
 }
 
 function word(digest: string, at: number): number {
@@ -254,16 +265,6 @@ function word(digest: string, at: number): number {
     (digest.charCodeAt(at + 2) << 8) |
     digest.charCodeAt(at + 3)
   );
-}
-
-function writeInteger(out: Buffer, at: number, value: number): number {
-  if (value < 10) {
-    out[at] = 48 + value;
-    return at + 1;
-  }
-  const next = writeInteger(out, at, Math.floor(value / 10));
-  out[next] = 48 + (value % 10);
-  return next + 1;
 }
 
 /**

@@ -66,6 +66,7 @@ export function checkTable(task: LoadTable, definition: TableDefinition, seesSch
       'Convert it with ALTER TABLE … ENGINE=InnoDB.',
     );
   }
+  if (definition.name.startsWith('tableset_')) refuse('belongs to the ledger', 'Load a table of your own.');
   if (definition.systemVersioned)
     refuse('is system-versioned', 'Load a plain table instead; its history would record every refresh.');
   if (task.mode !== 'mirror') return;
@@ -128,10 +129,13 @@ export function publishMode(
   const refuse = (why: string) => {
     throw loaderError('LOAD_PUBLISH_REFUSED', `${task.table}: publish: ${task.publish} is not safe here: ${why}`);
   };
+  const counter = definition.columns.find((column) => column.autoIncrement);
+  const counts = counter !== undefined && !loadKey(task, definition).includes(counter.name);
   // What has been archived must not come back, which only the comparison sees.
   const plain = state.empty && !state.archived;
   const obstacle =
     swapObstacle(definition) ??
+    (counts ? `${counter?.name} numbers its rows, in the order of the source only where one stream fills it` : null) ??
     (state.missing.length > 0 ? `the account lacks ${state.missing.join(', ')} on the schema` : null);
   const selfReference = definition.foreignKeys.some(
     (key) => key.referencedTable === definition.name && key.referencedSchema === definition.schema,

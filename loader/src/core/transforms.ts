@@ -1,5 +1,6 @@
 import type { ColumnDefinition } from '@tableset/common/database/table-definition.ts';
 import { compileDateFormat } from './date-format.ts';
+import { formatType } from './mapping-faults.ts';
 import type { ColumnMapping } from './mapping-types.ts';
 import type { Problem } from './values/codec.ts';
 import { withoutExponent } from './values/decimal.ts';
@@ -30,17 +31,19 @@ export function compileTransform(mapping: ColumnMapping, column: ColumnDefinitio
 }
 
 function compileType(mapping: ColumnMapping, column: ColumnDefinition): Transform | null {
-  switch (mapping.type) {
+  // A dateFormat alone is of the type that the column holds.
+  const type = mapping.type ?? (mapping.dateFormat === undefined ? undefined : formatType(mapping, column));
+  switch (type) {
     case 'integer':
     case 'decimal':
     case 'float':
-      return compileNumber(mapping, column, mapping.type);
+      return compileNumber(mapping, column, type);
     case 'boolean':
       return compileBoolean(mapping);
     case 'date':
     case 'datetime':
     case 'time':
-      return compileTemporal(mapping, column, mapping.type);
+      return compileTemporal(mapping, column, type);
     default:
       return mapping.multiply !== undefined || mapping.decimal !== undefined
         ? compileNumber(mapping, column, 'decimal')

@@ -25,10 +25,10 @@ import {
   differingBuckets,
   digestable,
   digestQuery,
+  digestRoom,
   RowDigester,
   setBucket,
 } from '../core/row-digest.ts';
-import { checkDeletes } from '../core/table-rules.ts';
 import { loaderError } from '../errors.ts';
 import { duplicateCheck } from './duplicates.ts';
 import { type LoadContext, type PassResult, readSource, type TableLoad } from './table-load.ts';
@@ -120,6 +120,7 @@ const notDigestable = new Error('a column has no digest');
 const digestRowsMin = 5_000;
 
 async function readServerBuckets(context: LoadContext, target: LoadTarget, buckets: DigestBuckets): Promise<void> {
+  await context.connection.run(digestRoom);
   await context.connection.eachRow(digestQuery(target, buckets.mask), (row) => {
     setBucket(buckets, String(row['bucket']), String(row['count']), String(row['digest']));
   });
@@ -201,7 +202,6 @@ async function compareStaged(
   const counts = new Map(rows.map((row) => [Number(row['operation']), Number(row['count'])]));
   const count = (operation: number) => counts.get(operation) ?? 0;
   const deletes = count(operations.delete);
-  if (load.task.mode === 'mirror') checkDeletes(load.task, deletes, load.rowsBefore);
   return {
     pass,
     staged: true,

@@ -2,7 +2,8 @@ import { targetTable } from '../core/load-sql.ts';
 import { loaderError } from '../errors.ts';
 import { duplicateCheck } from './duplicates.ts';
 import type { Published } from './publish.ts';
-import { type LoadContext, noCounts, readSource, type TableLoad } from './table-load.ts';
+import { noCounts } from './table-counts.ts';
+import { type LoadContext, readSource, type TableLoad } from './table-load.ts';
 import { TableWriter } from './table-writer.ts';
 
 /** Fills an empty table straight from the source, inside the caller's transaction. */

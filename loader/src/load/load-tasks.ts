@@ -1,12 +1,15 @@
 import { delay } from '@tableset/common/database/connect.ts';
 import type { Connection } from '@tableset/common/database/connection.ts';
 import { isMissingTable } from '@tableset/common/database/ledger.ts';
+import type { AppError } from '@tableset/common/errors.ts';
 import type { Output } from '@tableset/common/output/output.ts';
 import type { DatabaseSettings } from '@tableset/common/settings/database.ts';
+import { nearestName } from '@tableset/common/settings/nearest.ts';
 import type { LoadTable } from '../config/load-config.ts';
 import { loaderError } from '../errors.ts';
 import type { Source } from '../sources/source.ts';
 import { isTableAsLoaded, readTableStates, settingsHash, type TableState } from './table-state.ts';
+import { sourceHash } from './task-hash.ts';
 
 /** One table of the configuration and where its rows come from. */
 export interface LoadTask {
@@ -50,11 +53,6 @@ export async function changedTasks(
   return changed;
 }
 
-export async function sourceHash(source: Source, signal: AbortSignal): Promise<string | null> {
-  const { kind, value } = await source.fingerprint(signal);
-  return kind === 'none' ? null : `${kind}:${value}`;
-}
-
 /** Waits, without the lock that a migration would need, for tables that do not exist yet. */
 export async function waitForTables(
   tasks: readonly LoadTask[],
@@ -72,12 +70,27 @@ export async function waitForTables(
     const missing = names.filter((name) => !found.has(name.toLowerCase()));
     if (missing.length === 0) return;
     if (Date.now() >= deadline) {
-      throw loaderError(
-        'LOAD_TABLE_MISSING',
-        `schema ${request.database.name} has no table ${missing.join(', ')}${request.database.waitSeconds > 0 ? ` after ${request.database.waitSeconds} s` : ''}`,
-      );
+      throw await missingTables(missing, connection, request.database);
     }
     if (!told) request.output.event('info', 'waiting for tables', { missing });
     await delay(500, request.signal);
   }
+}
+
+async function missingTables(
+  missing: readonly string[],
+  connection: Connection,
+  { name, waitSeconds }: DatabaseSettings,
+): Promise<AppError> {
+  const rows = await connection.rows(
+    'SELECT TABLE_NAME AS name FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?',
+    [name],
+  );
+  const tables = rows.map((row) => String(row['name']));
+  const named = missing.map((table) => {
+    const near = nearestName(table, tables);
+    return near === null ? table : `${table} (did you mean ${near}?)`;
+  });
+  const waited = waitSeconds > 0 ? ` after ${waitSeconds} s` : '';
+  return loaderError('LOAD_TABLE_MISSING', `schema ${name} has no table ${named.join(', ')}${waited}`);
 }

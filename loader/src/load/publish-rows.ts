@@ -1,5 +1,5 @@
 import type { Connection } from '@tableset/common/database/connection.ts';
-import { classifyFault, serverErrno } from '@tableset/common/database/errno.ts';
+import { classifyFault } from '@tableset/common/database/errno.ts';
 import type { ColumnDefinition, ForeignKeyDefinition } from '@tableset/common/database/table-definition.ts';
 import { AppError } from '@tableset/common/errors.ts';
 import {
@@ -15,8 +15,8 @@ import {
   publishUpdates,
 } from '../core/load-sql.ts';
 import { furtherUniqueColumns } from '../core/table-rules.ts';
-import { loaderError } from '../errors.ts';
 import type { Delta } from './delta.ts';
+import { explainConflict } from './explain-conflict.ts';
 import type { TableLoad } from './table-load.ts';
 
 /**
@@ -24,7 +24,7 @@ import type { TableLoad } from './table-load.ts';
  * @returns how many
  * @throws AppError LOAD_FOREIGN_KEY if other rows still refer to them
  */
-export async function deleteRows(load: TableLoad, delta: Delta, connection: Connection): Promise<number> {
+export async function deleteRows(delta: Delta, connection: Connection): Promise<number> {
   if (delta.deletes === 0) return 0;
   const { target } = delta.pass;
   try {
@@ -39,7 +39,7 @@ export async function deleteRows(load: TableLoad, delta: Delta, connection: Conn
     }
     return deleted + (await connection.run(publishDeletes(target))).affectedRows;
   } catch (error) {
-    throw explained(error, load, 'deleting rows that the source no longer has');
+    throw await explainConflict(error, target, connection, 'deleting rows that the source no longer has');
   }
 }
 
@@ -54,16 +54,16 @@ export async function writeRows(
 ): Promise<{ readonly updated: number; readonly inserted: number }> {
   if (delta.updates === 0 || delta.inserts === 0 || selfReferences(delta.pass.target).length === 0) {
     const updated = await updateRows(load, delta, connection);
-    return { updated, inserted: await insertRows(load, delta, connection) };
+    return { updated, inserted: await insertRows(delta, connection) };
   }
   await connection.run('SAVEPOINT tableset_rows');
   try {
     const updated = await updateRows(load, delta, connection);
-    return { updated, inserted: await insertRows(load, delta, connection) };
+    return { updated, inserted: await insertRows(delta, connection) };
   } catch (error) {
     if (!(error instanceof AppError && error.code === 'LOAD_FOREIGN_KEY')) throw error;
     await connection.run('ROLLBACK TO SAVEPOINT tableset_rows');
-    const inserted = await insertRows(load, delta, connection);
+    const inserted = await insertRows(delta, connection);
     return { inserted, updated: await updateRows(load, delta, connection) };
   }
 }
@@ -91,7 +91,7 @@ async function updateRows(load: TableLoad, delta: Delta, connection: Connection)
       return await updateInTwoSteps(target, clashing, delta, connection, error);
     }
   } catch (error) {
-    throw explained(error, load, 'updating rows');
+    throw await explainConflict(error, target, connection, 'updating rows');
   }
 }
 
@@ -109,7 +109,7 @@ async function updateInTwoSteps(
   return delta.updates;
 }
 
-async function insertRows(load: TableLoad, delta: Delta, connection: Connection): Promise<number> {
+async function insertRows(delta: Delta, connection: Connection): Promise<number> {
   if (delta.inserts === 0) return 0;
   const { target } = delta.pass;
   try {
@@ -126,30 +126,11 @@ async function insertRows(load: TableLoad, delta: Delta, connection: Connection)
     }
     return inserted + (await connection.run(publishInserts(target))).affectedRows;
   } catch (error) {
-    throw explained(error, load, 'inserting rows');
+    throw await explainConflict(error, target, connection, 'inserting rows');
   }
 }
 
 function selfReferences(target: LoadTarget): readonly ForeignKeyDefinition[] {
   const { schema, name } = target.definition;
   return target.definition.foreignKeys.filter((key) => key.referencedSchema === schema && key.referencedTable === name);
-}
-
-/** Errors that the table's own constraints cause, by name. */
-function explained(error: unknown, load: TableLoad, doing: string): unknown {
-  const { table } = load.task;
-  const errno = serverErrno(error);
-  const said = error instanceof Error ? error.message : String(error);
-  if (classifyFault(error) === 'duplicate-key')
-    return loaderError('LOAD_UNIQUE_CONFLICT', `${table}: ${doing}: ${said}`, { cause: error });
-  if (errno === 1452 || errno === 1216)
-    return loaderError('LOAD_FOREIGN_KEY', `${table}: ${doing}: ${said}`, { cause: error });
-  if (errno === 1451 || errno === 1217)
-    return loaderError('LOAD_FOREIGN_KEY', `${table}: ${doing}: ${said}`, {
-      cause: error,
-      hint: 'Rows of another table still refer to rows that the source no longer has.',
-    });
-  if (errno === 3819 || errno === 4025)
-    return loaderError('LOAD_CHECK_FAILED', `${table}: ${doing}: ${said}`, { cause: error });
-  return error;
 }

@@ -1,14 +1,14 @@
-import { createHash } from 'node:crypto';
 import { delay } from '@tableset/common/database/connect.ts';
 import type { Connection } from '@tableset/common/database/connection.ts';
 import { classifyFault, serverErrno } from '@tableset/common/database/errno.ts';
 import type { SchemaLock } from '@tableset/common/database/lock.ts';
 import { AppError } from '@tableset/common/errors.ts';
-import { loaderError } from '../errors.ts';
 import type { Delta } from './delta.ts';
 import { fillEmpty } from './fill-empty.ts';
+import { checkGuards } from './guards.ts';
 import { deleteRows, writeRows } from './publish-rows.ts';
-import { type LoadContext, noCounts, type PassResult, type TableCounts, type TableLoad } from './table-load.ts';
+import { noCounts, type TableCounts } from './table-counts.ts';
+import type { LoadContext, PassResult, TableLoad } from './table-load.ts';
 
 /** One table of a set that is published together. */
 export interface SetMember {
@@ -25,7 +25,10 @@ export interface Published {
   readonly rowCount: number | null;
 }
 
-const attemptsMax = 5;
+/** The server rolled back everything at once: to try again costs little. */
+const deadlockAttemptsMax = 5;
+/** Every attempt holds what it has locked while it waits. */
+const lockWaitAttemptsMax = 2;
 
 /**
  * Publishes a set of tables linked by foreign keys in one READ COMMITTED transaction on the lock's connection: deletes children first,
@@ -39,28 +42,17 @@ export async function publishSet(
   context: LoadContext,
   record: (published: readonly Published[]) => Promise<void>,
 ): Promise<readonly Published[]> {
-  for (const member of members) checkSize(member);
+  for (const { load, delta } of members) if (delta) checkGuards(load, delta);
   for (let attempt = 1; ; attempt++) {
     try {
       return await publishOnce(members, lock, context, record);
     } catch (error) {
       const fault = classifyFault(error);
-      if ((fault !== 'deadlock' && fault !== 'lock-wait') || attempt === attemptsMax || context.connection.lost)
-        throw error;
+      const attemptsMax = fault === 'deadlock' ? deadlockAttemptsMax : fault === 'lock-wait' ? lockWaitAttemptsMax : 1;
+      if (attempt >= attemptsMax || context.connection.lost) throw error;
       context.output.event('warn', 'publishing is tried again', { attempt, errno: serverErrno(error) });
       await delay(100 * 2 ** attempt, context.signal);
     }
-  }
-}
-
-function checkSize({ load, delta }: SetMember): void {
-  if (!delta) return;
-  const writes = delta.inserts + delta.updates + delta.deletes;
-  if (writes > load.task.maxPublishRows) {
-    throw loaderError(
-      'LOAD_PUBLISH_TOO_LARGE',
-      `${load.task.table}: ${writes} rows would be written in one transaction; maxPublishRows is ${load.task.maxPublishRows}`,
-    );
   }
 }
 
@@ -122,7 +114,7 @@ async function deleteAll(
 ): Promise<ReadonlyMap<SetMember, number>> {
   const deleted = new Map<SetMember, number>();
   for (const member of members.toReversed()) {
-    if (member.delta) deleted.set(member, await deleteRows(member.load, member.delta, connection));
+    if (member.delta) deleted.set(member, await deleteRows(member.delta, connection));
   }
   return deleted;
 }
@@ -153,9 +145,4 @@ function withDeleted({ counts, pass, rowCount }: Published, deleted: number): Pu
     pass,
     rowCount: rowCount === null ? null : rowCount - deleted,
   };
-}
-
-/** SHA-256 as 64 hexadecimal digits. */
-export function sha256(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
 }

@@ -5,7 +5,10 @@ import { loaderError } from '../errors.ts';
 /** Rejects kept for the ledger and for messages; beyond these they are only counted. */
 const keptMax = 10_000;
 
-/** Counts a table's rejected rows in one pass over its source, and ends the pass when there are too many. */
+/** Rejects that a message names. */
+const namedMax = 20;
+
+/** Counts a table's rejected rows in one pass over its source, and says at its end whether there were too many. */
 export class RejectCollector {
   readonly kept: Reject[] = [];
   count = 0;
@@ -17,20 +20,30 @@ export class RejectCollector {
     this.#limit = limit;
   }
 
-  /** @throws AppError LOAD_REJECTED for the first row past the limit. */
+  /** True once nothing of the pass can be published: the rest is only read to find what else is to be mended. */
+  get exceeded(): boolean {
+    return this.count > this.#limit;
+  }
+
+  /** @throws AppError LOAD_REJECTED when so many are past the limit that a message could not name them. */
   readonly add = (reject: Reject): void => {
     this.count++;
     if (this.kept.length < keptMax) this.kept.push(reject);
-    if (this.count <= this.#limit) return;
+    if (this.count >= this.#limit + namedMax) this.check(' so far');
+  };
+
+  /** @throws AppError LOAD_REJECTED if there are more than may be; it names up to 20 of them. */
+  check(soFar = ''): void {
+    const [first] = this.kept;
+    if (!this.exceeded || !first) return;
     const limit = this.#limit === 0 ? 'none may be (maxRejects: 0)' : `at most ${this.#limit} may be (maxRejects)`;
+    const rejects = this.kept.slice(0, namedMax).map(describeReject);
     throw loaderError(
       'LOAD_REJECTED',
-      `${this.#table}: ${describeReject(reject)}; ${this.count} rejected so far, ${limit}`,
-      {
-        details: { rejects: this.kept.slice(-5).map(describeReject) },
-      },
+      `${this.#table}: ${this.count} rejected${soFar}, ${limit}:\n${rejects.map((each) => `  ${each}`).join('\n')}`,
+      { details: { rejects } },
     );
-  };
+  }
 }
 
 /** "products.csv:17: column price: 1.239 has more than 2 fraction digits". */

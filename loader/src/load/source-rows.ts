@@ -15,12 +15,16 @@ export interface SourcePass {
   readonly server: ServerFacts;
   readonly onReject: (reject: Reject) => void;
   readonly signal: AbortSignal;
+  /** True if one chunk at a time is written, with nothing beside it. */
+  readonly onlyStream: boolean;
   /** Columns and separator that an earlier file or pass had. */
   readonly fixed?: { readonly targets: readonly string[]; readonly separator: number };
 }
 
-/** Large enough that the cost of a LOAD DATA statement does not show, small enough that memory does not either. */
+/** Large enough that the cost of a LOAD DATA statement hardly shows, small enough that memory for several of them does not either. */
 const chunkBytes = 2 * 1024 * 1024;
+/** Where one stream alone fills the table, the server idles between statements. */
+const onlyStreamChunkBytes = 2 * chunkBytes;
 
 /** One pass over the source: each of its files as encoded rows, in order. The next file must not be asked for before the last one's chunks are read. */
 export async function* sourceRows(pass: SourcePass): AsyncGenerator<EncodedRows> {
@@ -34,7 +38,7 @@ export async function* sourceRows(pass: SourcePass): AsyncGenerator<EncodedRows>
     mapping: task.mapping,
     server: pass.server.flavour,
     timestampMax: pass.server.flavour === 'mariadb' && atLeast(pass.server, 11, 5) ? '2106' : '2038',
-    chunkBytes,
+    chunkBytes: pass.onlyStream ? onlyStreamChunkBytes : chunkBytes,
     recordBytesMax: task.maxRecordBytes,
     onReject: pass.onReject,
     signal,

@@ -4,8 +4,8 @@ import { readTableDefinition } from '@tableset/common/database/read-table.ts';
 import type { TableDefinition } from '@tableset/common/database/table-definition.ts';
 import { type LoadTarget, targetTable } from '../core/load-sql.ts';
 import { loaderError } from '../errors.ts';
-import { sha256 } from './publish.ts';
 import type { TableLoad } from './table-load.ts';
+import { sha256 } from './table-state.ts';
 
 const stagePrefix = 'tableset_stage_';
 const oldPrefix = `${stagePrefix}old_`;

@@ -9,7 +9,8 @@ import { loaderError } from '../errors.ts';
 import { duplicateCheck } from './duplicates.ts';
 import type { Published } from './publish.ts';
 import { renameStage, stageNames } from './swap-rename.ts';
-import { type LoadContext, noCounts, readSource, type TableLoad } from './table-load.ts';
+import { noCounts } from './table-counts.ts';
+import { type LoadContext, readSource, type TableLoad } from './table-load.ts';
 import { type RowBlock, TableWriter } from './table-writer.ts';
 
 /** Two streams: a third gains nothing, since inserting into one table is what the server is busy with. */
@@ -158,6 +159,8 @@ async function fillStage(load: TableLoad, context: LoadContext, stage: string) {
       },
     });
     await Promise.all(running);
+    // The last chunks were written after the source was read to its end: the server may have refused rows of them.
+    context.rejects.get(load.task.table)?.check();
     return { pass, written: sum(writers, 'written'), duplicates: sum(writers, 'duplicates') };
   } finally {
     await Promise.allSettled(running);

@@ -11,26 +11,6 @@ import { RejectCollector } from './reject-collector.ts';
 import { sourceRows } from './source-rows.ts';
 import type { RowBlock } from './table-writer.ts';
 
-/** What a summary says of one table; read = inserted + updated + unchanged + rejected + held. */
-export interface TableCounts {
-  readonly table: string;
-  readonly read: number;
-  readonly inserted: number;
-  readonly updated: number;
-  readonly deleted: number;
-  readonly unchanged: number;
-  readonly rejected: number;
-  /** Rows of the source that were archived or purged from the table, and stay out. */
-  readonly held: number;
-  /** How the rows got in, or null if nothing had to. */
-  readonly publish: PublishMode | null;
-}
-
-/** Counts of a table for which nothing was read and nothing done. */
-export function noCounts(table: string): TableCounts {
-  return { table, read: 0, inserted: 0, updated: 0, deleted: 0, unchanged: 0, rejected: 0, held: 0, publish: null };
-}
-
 /** One table's load, as its steps pass it on. */
 export interface TableLoad {
   readonly task: LoadTable;
@@ -61,7 +41,6 @@ export interface PassResult {
   readonly target: LoadTarget;
   readonly plan: RowPlan;
   readonly read: number;
-  readonly rejects: readonly Reject[];
   readonly rejected: number;
 }
 
@@ -91,6 +70,7 @@ export async function readSource(
     server: context.connection.server,
     onReject: collector.add,
     signal: context.signal,
+    onlyStream: load.mode === 'direct',
   };
   let target: LoadTarget | null = null;
   let plan: RowPlan | null = null;
@@ -106,7 +86,11 @@ export async function readSource(
         throw error;
       }
     }
-    await writeChunks(rows, steps.write, (done) =>
+    const write: PassSteps['write'] = async (block) => {
+      if (!collector.exceeded) return await steps.write(block);
+      block.release();
+    };
+    await writeChunks(rows, write, (done) =>
       context.output.progress({
         label,
         done: read + done,
@@ -116,6 +100,7 @@ export async function readSource(
     );
     read += rows.counts.records;
   }
+  collector.check();
   if (read === 0 && !load.task.allowEmpty) {
     throw loaderError('LOAD_SOURCE_EMPTY', `${load.task.table}: ${load.source.describe()} holds no rows`);
   }
@@ -124,7 +109,16 @@ export async function readSource(
     target = loadTarget({ ...load, archived: null }, plan);
     await steps.begin(target, plan, collector.add);
   }
-  return target && plan ? { target, plan, read, rejects: collector.kept, rejected: collector.count } : null;
+  if (!target || !plan) return null;
+  return {
+    target,
+    plan,
+    read,
+    // Rows that the server refuses are counted while the last chunks are being written.
+    get rejected() {
+      return collector.count;
+    },
+  };
 }
 
 async function writeChunks(

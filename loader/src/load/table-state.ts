@@ -1,8 +1,8 @@
+import { hash } from 'node:crypto';
 import type { Connection } from '@tableset/common/database/connection.ts';
-import { quoteTable } from '@tableset/common/database/quoting.ts';
+import { quoteString, quoteTable } from '@tableset/common/database/quoting.ts';
 import { withoutCounter } from '@tableset/common/database/read-table.ts';
 import type { LoadTable } from '../config/load-config.ts';
-import { sha256 } from './publish.ts';
 
 /** What the ledger keeps of a table's last load. */
 export interface TableState {
@@ -29,15 +29,15 @@ export function definitionHash(createStatement: string): string {
   return sha256(createStatement);
 }
 
-/** The ledger's rows of these tables, by table name. */
-export async function readTableStates(
-  connection: Connection,
-  tables: readonly string[],
-): Promise<ReadonlyMap<string, TableState>> {
-  const rows = await connection.rows(
-    `SELECT table_name, source_hash, settings_hash, definition_hash, created_at, row_count, date_column, archived_before FROM tableset_tables WHERE table_name IN (${tables.map(() => '?').join(',')})`,
-    tables,
-  );
+/** Asks for the ledger's rows of these tables. */
+export function statesQuery(tables: readonly string[]): string {
+  return `SELECT table_name, source_hash, settings_hash, definition_hash, created_at, row_count, date_column, archived_before FROM tableset_tables WHERE table_name IN (${tables.map(quoteString).join(',')})`;
+}
+
+type TextRow = Readonly<Record<string, string | Buffer | null>>;
+
+/** What `statesQuery` gave, by table name. */
+export function tableStates(rows: readonly TextRow[]): ReadonlyMap<string, TableState> {
   const text = (cell: string | Buffer | null | undefined) =>
     cell === null || cell === undefined ? null : String(cell);
   return new Map(
@@ -56,18 +56,47 @@ export async function readTableStates(
   );
 }
 
-/** True if the table is the one that was last loaded, defined as it was then, and not empty although rows were loaded. */
-export async function isTableAsLoaded(connection: Connection, table: string, state: TableState): Promise<boolean> {
-  const schema = connection.settings.name;
-  const facts = await connection.row(
-    'SELECT CREATE_TIME AS created FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?',
-    [schema, table],
+/** The ledger's rows of these tables, by table name. */
+export async function readTableStates(
+  connection: Connection,
+  tables: readonly string[],
+): Promise<ReadonlyMap<string, TableState>> {
+  return tableStates(await connection.rows(statesQuery(tables)));
+}
+
+/** Asks what `isAsLoaded` wants to know of a table; the second and third question fail if there is none. */
+export function tableQueries(schema: string, table: string): readonly [facts: string, created: string, filled: string] {
+  const name = quoteTable(schema, table);
+  return [
+    `SELECT CREATE_TIME AS created FROM information_schema.TABLES WHERE TABLE_SCHEMA = ${quoteString(schema)} AND TABLE_NAME = ${quoteString(table)}`,
+    `SHOW CREATE TABLE ${name}`,
+    `SELECT 1 AS taken FROM ${name} LIMIT 1`,
+  ];
+}
+
+/** True if the answers to `tableQueries` say that the table is the one that was last loaded, defined as it was then, and not empty although rows were loaded. */
+export function isAsLoaded(
+  state: TableState,
+  facts: TextRow | undefined,
+  created: TextRow | undefined,
+  filled: TextRow | undefined,
+): boolean {
+  return (
+    facts !== undefined &&
+    facts['created'] === state.createdAt &&
+    definitionHash(withoutCounter(String(created?.['Create Table']))) === state.definitionHash &&
+    (filled !== undefined) === (state.rowCount !== '0')
   );
-  if (!facts || facts['created'] !== state.createdAt) return false;
-  const created = await connection.row(`SHOW CREATE TABLE ${quoteTable(schema, table)}`);
-  if (definitionHash(withoutCounter(String(created?.['Create Table']))) !== state.definitionHash) return false;
-  const filled = await connection.row(`SELECT 1 AS taken FROM ${quoteTable(schema, table)} LIMIT 1`);
-  return (filled !== null) === (state.rowCount !== '0');
+}
+
+/** `isAsLoaded` of a table that may not be there. */
+export async function isTableAsLoaded(connection: Connection, table: string, state: TableState): Promise<boolean> {
+  const queries = tableQueries(connection.settings.name, table);
+  const [facts] = await connection.rows(queries[0]);
+  if (facts === undefined) return false;
+  const [created] = await connection.rows(queries[1]);
+  const [filled] = await connection.rows(queries[2]);
+  return isAsLoaded(state, facts, created, filled);
 }
 
 export interface LoadedTable {
@@ -99,4 +128,9 @@ export async function recordTable(connection: Connection, loaded: LoadedTable): 
       loaded.runId,
     ],
   );
+}
+
+/** SHA-256 as 64 hexadecimal digits. */
+export function sha256(text: string): string {
+  return hash('sha256', text);
 }

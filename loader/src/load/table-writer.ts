@@ -171,11 +171,11 @@ export class TableWriter {
       throw duplicate === 'different'
         ? loaderError(
             'LOAD_DUPLICATE_KEY',
-            `${name}: ${block.source}:${line} has a key that another, different row has (${error.message})`,
+            `${name}: ${block.source}:${line} has a key that another, different row has (${plainMessage(error)})`,
           )
         : loaderError(
             'LOAD_UNIQUE_CONFLICT',
-            `${name}: ${block.source}:${line} has a value that another row has (${error.message})`,
+            `${name}: ${block.source}:${line} has a value that another row has (${plainMessage(error)})`,
           );
     }
     if (serverErrno(error) === 1452) {
@@ -194,6 +194,11 @@ export class TableWriter {
     const line = block.lines[0] ?? 0;
     this.#options.onReject({ source: block.source, line, column: null, field: null, reason, value: null });
   }
+}
+
+/** The server's text without the names of our own temporary tables, which mean nothing to a reader. */
+function plainMessage(error: Error): string {
+  return error.message.replaceAll(/\btableset_(?:stage|duplicate)_\w+\./g, '');
 }
 
 /** Some of a block's rows. */

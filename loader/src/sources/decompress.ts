@@ -22,7 +22,7 @@ export function compressionByEnding(name: string): Compression {
 
 /**
  * Decompresses, in bounded memory, members or frames that follow one another as well. Ends only after a complete last one.
- * @throws AppError LOAD_SOURCE_CORRUPT if the data is cut, damaged or followed by anything else, LOAD_SOURCE_TOO_LARGE beyond the limits.
+ * @throws AppError LOAD_FORMAT_MISMATCH if it begins as no such data does, LOAD_SOURCE_CORRUPT if the data is cut, damaged or followed by anything else, LOAD_SOURCE_TOO_LARGE beyond the limits.
  */
 export async function* decompress(
   input: AsyncIterable<Buffer>,
@@ -32,10 +32,15 @@ export async function* decompress(
 ): AsyncGenerator<Buffer, void, undefined> {
   const counter = new Meter(name, limits);
   let unit = new Unit(compression, name);
+  let head = Buffer.alloc(0);
   try {
     for await (const chunk of input) {
       let rest: Buffer = chunk;
       counter.read(chunk.length);
+      if (head.length < magicBytes) {
+        head = Buffer.concat([head, chunk.subarray(0, magicBytes - head.length)]);
+        if (!beginsAs(compression, head)) throw mismatch(compression, name);
+      }
       while (rest.length > 0) {
         for await (const output of unit.write(rest)) yield counter.wrote(output);
         if (!unit.ended) break;
@@ -53,6 +58,25 @@ export async function* decompress(
   } finally {
     unit.destroy();
   }
+}
+
+const magicBytes = 4;
+
+/** False if the first bytes, as far as they are there, are not of this compression. */
+function beginsAs(compression: 'gzip' | 'zstd', head: Buffer): boolean {
+  const fits = (magic: readonly number[]) => magic.every((byte, index) => index >= head.length || head[index] === byte);
+  if (compression === 'gzip') return fits([0x1f, 0x8b]);
+  // A frame, or one that decoders skip: 0x184D2A50 to 0x184D2A5F, the lowest byte first.
+  return fits([0x28, 0xb5, 0x2f, 0xfd]) || fits([0x50 | ((head[0] ?? 0) & 0x0f), 0x2a, 0x4d, 0x18]);
+}
+
+function mismatch(compression: 'gzip' | 'zstd', name: string) {
+  const byName = compressionByEnding(name) === compression;
+  return loaderError(
+    'LOAD_FORMAT_MISMATCH',
+    `${name} is not ${compression}, although ${byName ? 'its name' : `compression: ${compression}`} says so`,
+    { hint: 'Correct the name, or set compression to what the file is: none, gzip or zstd.' },
+  );
 }
 
 function trailing(name: string) {

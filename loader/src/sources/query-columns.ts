@@ -23,7 +23,7 @@ const stringTypes = new Set([15, 249, 250, 251, 252, 253, 254]);
 const binaryCharacterSet = 63;
 
 /** Asks the server what a statement's columns are by preparing it, without running it. */
-export async function queryColumns(connection: Connection, query: string): Promise<QueryColumn[]> {
+export async function queryColumns(connection: Connection, query: string, name: string): Promise<QueryColumn[]> {
   const statement = await new Promise<PreparedStatement>((resolve, reject) => {
     connection.driver.prepare(query, (error, prepared) => {
       if (error) reject(error);
@@ -33,13 +33,10 @@ export async function queryColumns(connection: Connection, query: string): Promi
   });
   statement.close();
   if (statement.parameters.length > 0) {
-    throw loaderError(
-      'LOAD_QUERY_REFUSED',
-      'the query of a source has placeholders (?), for which there are no values',
-    );
+    throw loaderError('LOAD_QUERY_REFUSED', `${name} has placeholders (?), for which there are no values`);
   }
   if (statement.columns.length === 0) {
-    throw loaderError('LOAD_QUERY_REFUSED', 'the query of a source gives no columns');
+    throw loaderError('LOAD_QUERY_REFUSED', `${name} gives no columns`);
   }
   return statement.columns.map(({ name, columnType, characterSet }) => ({
     name,

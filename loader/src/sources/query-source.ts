@@ -1,7 +1,7 @@
 import { connect } from '@tableset/common/database/connect.ts';
 import type { Connection } from '@tableset/common/database/connection.ts';
-import { serverErrno } from '@tableset/common/database/errno.ts';
-import { databaseFailure } from '@tableset/common/database/failure.ts';
+import { classifyFault, type DatabaseFault, serverErrno } from '@tableset/common/database/errno.ts';
+import { databaseFailure, excerpt } from '@tableset/common/database/failure.ts';
 import { quoteIdentifier } from '@tableset/common/database/quoting.ts';
 import { AppError, commonError } from '@tableset/common/errors.ts';
 import { registerSecret } from '@tableset/common/output/redact.ts';
@@ -24,7 +24,7 @@ export function querySource(
   settings: QuerySourceSettings,
   context: Pick<SourceContext, 'databases' | 'env'>,
 ): RecordSource {
-  const name = `query on ${settings.from}`;
+  const name = sourceName(settings.from);
   return {
     kind: 'records',
     describe: () => name,
@@ -33,27 +33,28 @@ export function querySource(
       const query = readingStatement(settings.query, name);
       const database = context.databases[settings.from];
       if (!database) throw commonError('CONFIG_INVALID', `there is no database ${settings.from} under databases`);
-      const connection = await connect(databaseSettings(settings.from, database, context.env), { signal });
+      const connection = await connectTo(settings.from, databaseSettings(settings.from, database, context.env), signal);
       try {
-        return await openQuery(connection, query, name, signal);
+        return await openQuery(connection, query, settings.from, signal);
       } catch (error) {
         connection.destroy();
-        throw failure(error, connection.settings, query, name);
+        throw failure(error, connection.settings, query, settings.from);
       }
     },
   };
 }
 
-async function openQuery(connection: Connection, query: string, name: string, signal: AbortSignal): Promise<RecordSet> {
+async function openQuery(connection: Connection, query: string, from: string, signal: AbortSignal): Promise<RecordSet> {
+  const name = sourceName(from);
   await connection.run(`SET SESSION net_write_timeout=${readerPatienceSeconds}`);
   await connection.run('SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ');
   await connection.run('START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY');
-  const columns = await queryColumns(connection, query);
+  const columns = await queryColumns(connection, query, name);
   checkColumns(columns, name);
   const sql = columns.some(({ float }) => float) ? withExactFloats(query, columns) : query;
   return {
     columns: columns.map(({ name: column, binary }) => ({ name: column, binary })),
-    rows: rowsOf(connection, sql, columns, name, signal),
+    rows: rowsOf(connection, sql, columns, from, signal),
     [Symbol.asyncDispose]: () => connection[Symbol.asyncDispose](),
   };
 }
@@ -62,7 +63,7 @@ async function* rowsOf(
   connection: Connection,
   sql: string,
   columns: readonly QueryColumn[],
-  name: string,
+  from: string,
   signal: AbortSignal,
 ): AsyncGenerator<readonly QueryRow[], void, undefined> {
   const floats = columns.flatMap(({ float }, index) => (float ? [index] : []));
@@ -73,7 +74,7 @@ async function* rowsOf(
     }
   } catch (error) {
     if (signal.aborted) throw signal.reason;
-    throw failure(error, connection.settings, sql, name);
+    throw failure(error, connection.settings, sql, from);
   } finally {
     // The server notices a closed connection only when it sends the next row, and a query may compute for hours until then.
     if (connection.lost) await endOnServer(connection);
@@ -166,11 +167,49 @@ function databaseSettings(name: string, database: OtherDatabase, env: SourceCont
   };
 }
 
-function failure(error: unknown, settings: DatabaseSettings, statement: string, name: string): unknown {
+function sourceName(from: string): string {
+  return `query on ${from}`;
+}
+
+/** Connects; the remedies of a failure are in this database's section, not in DB_HOST and the like. */
+async function connectTo(from: string, settings: DatabaseSettings, signal: AbortSignal): Promise<Connection> {
+  try {
+    return await connect(settings, { signal });
+  } catch (error) {
+    const code = (
+      [
+        'DATABASE_UNREACHABLE',
+        'DATABASE_ACCESS_DENIED',
+        'DATABASE_GRANT_MISSING',
+        'DATABASE_UNKNOWN',
+        'DATABASE_TLS',
+      ] as const
+    ).find((candidate) => error instanceof AppError && error.code === candidate);
+    if (code === undefined || !(error instanceof AppError)) throw error;
+    throw commonError(code, `${sourceName(from)}: ${error.message}`, {
+      cause: error,
+      hint: `Check host, port, account, schema name and TLS under databases.${from}.`,
+      details: error.details,
+    });
+  }
+}
+
+/** What the server says of the statement itself; a retry does not change it. */
+const refusals: readonly DatabaseFault[] = ['other', 'missing-table', 'unknown-schema', 'grant-missing'];
+
+function failure(error: unknown, settings: DatabaseSettings, statement: string, from: string): unknown {
   if (error instanceof AppError) return error;
-  if (serverErrno(error) === readOnlyTransaction)
+  const name = sourceName(from);
+  const errno = serverErrno(error);
+  if (errno === readOnlyTransaction)
     return loaderError('LOAD_QUERY_REFUSED', `${name} would write, which its read-only transaction refuses`, {
       cause: error,
     });
-  return databaseFailure(error, { settings, statement });
+  if (errno === null || !(error instanceof Error) || !refusals.includes(classifyFault(error)))
+    return databaseFailure(error, { settings, statement });
+  return loaderError('LOAD_QUERY_REFUSED', `${name} was refused by its server: ${errno} ${error.message}`, {
+    cause: error,
+    hint: `Mend the query, or databases.${from}: it asks ${settings.host}:${settings.port} as ${settings.user} in the schema ${settings.name}.`,
+    details: { errno, statement: excerpt(statement) },
+  });
 }

@@ -1,4 +1,5 @@
 import { commonError } from '@tableset/common/errors.ts';
+import { exitCodes } from '@tableset/common/exit-codes.ts';
 import { textTable } from '@tableset/common/output/table.ts';
 import { defineVerb, type VerbResult } from '@tableset/common/program.ts';
 import { databaseSettings } from '@tableset/common/settings/database.ts';
@@ -49,12 +50,21 @@ export const load = defineVerb({
       signal,
     });
     const changes = result.changes
-      ? { changes: result.changes.map(({ counts, samples }) => ({ table: counts.table, ...samples })) }
+      ? {
+          changes: result.changes.map(({ counts, samples, refusals }) => ({
+            table: counts.table,
+            ...samples,
+            refusals,
+          })),
+        }
       : {};
     const dryRun = values.dryRun ? { dryRun: true } : {};
+    // A dry run ends as the load would.
+    const refused = result.changes?.some(({ refusals }) => refusals.length > 0) ?? false;
     return {
-      summary: { outcome: result.outcome, ...dryRun, tables: result.tables, ...changes },
+      summary: { outcome: refused ? 'refused' : result.outcome, ...dryRun, tables: result.tables, ...changes },
       lines: describe(result, values.dryRun),
+      ...(refused ? { exit: exitCodes.refused } : {}),
     };
   },
 });
@@ -89,7 +99,7 @@ function describe(result: LoadOutcome, dryRun: boolean): readonly string[] {
     each.unchanged,
     each.rejected,
     each.held,
-    each.read === 0 && each.publish === null ? 'as it was' : (each.publish ?? ''),
+    each.untouched ? 'as it was' : (each.publish ?? ''),
   ]);
   const table = textTable([header, ...rows]);
   return dryRun
@@ -97,12 +107,13 @@ function describe(result: LoadOutcome, dryRun: boolean): readonly string[] {
     : table;
 }
 
-function sampleLines({ counts, samples }: DryRunTable): readonly string[] {
-  return (['inserted', 'updated', 'deleted'] as const).flatMap((operation) => {
+function sampleLines({ counts, samples, refusals }: DryRunTable): readonly string[] {
+  const lines = (['inserted', 'updated', 'deleted'] as const).flatMap((operation) => {
     const keys = samples[operation];
     const more = counts[operation] - keys.length;
     return keys.length === 0
       ? []
       : [`${counts.table} ${operation}: ${keys.join('; ')}${more > 0 ? ` and ${more} more` : ''}`];
   });
+  return [...lines, ...refusals.map((refusal) => `✗ ${refusal}`)];
 }

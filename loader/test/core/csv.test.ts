@@ -226,6 +226,26 @@ describe('refused as a whole', () => {
   });
 });
 
+describe('a header that came out as one field', () => {
+  test.each([
+    ['id;name\n1;a\n', 'csv', {}, 'set csv.delimiter to ";"'],
+    ['id|name\n1|a\n', 'csv', { ignoreUnknown: true }, 'set csv.delimiter to "|"'],
+    ['id\tname\n1\ta\n', 'csv', { columns: { name: {} } }, 'set format: tsv, or csv.delimiter to "\\t"'],
+    ['id,name\n1,a\n', 'tsv', {}, 'set format: csv'],
+    ['id;name\n1;a\n', 'tsv', {}, 'set format: csv, or csv.delimiter to ";"'],
+  ] as const)('%j as %s: the remedy is the delimiter', async (source, format, mapping, hint) => {
+    expect(await failure(source, { format, mapping })).toMatchObject({
+      message: expect.stringContaining('its header is one field, "id'),
+      hint,
+    });
+  });
+
+  test('may hold other delimiters where a column takes it', async () => {
+    expect((await encode('a;b\nx\n', { columns: [column('a;b', 'varchar(9)')] })).rows).toEqual([['x']]);
+    expect(await failure('idd\n1\n')).toMatchObject({ hint: expect.stringContaining('did you mean id?') });
+  });
+});
+
 describe('one value at a time', () => {
   test('a NUL byte rejects its row', async () => {
     const result = await encode('id,name\n1,a\0b\n2,b\n', { columns });

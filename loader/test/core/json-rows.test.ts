@@ -63,22 +63,69 @@ describe('JSON Lines', () => {
     ]);
   });
 
-  test('refuse a key that the first record does not have, unless it is declared', async () => {
+  test('refuse the key of a column that the first record does not have, unless it is named or ignored', async () => {
     const source = '{"id":1}\n{"id":2,"name":"b"}\n';
-    expect(await failure(source, jsonl)).toMatchObject({
+    const refusal = {
       code: 'LOAD_FIELD_UNKNOWN',
-      message: expect.stringContaining('line 2: the key "name"'),
+      message: expect.stringContaining('line 2: the key "name" is for t.name'),
+      hint: expect.stringContaining('columns: {name: name}'),
+    };
+    expect(await failure(source, jsonl)).toMatchObject(refusal);
+    expect(await failure(source, { ...jsonl, mapping: { ignoreUnknown: true } })).toMatchObject(refusal);
+    const read = [
+      ['1', null],
+      ['2', 'b'],
+    ];
+    expect((await encode(source, { ...jsonl, dialect: { header: ['name'] } })).rows).toEqual(read);
+    for (const mapping of [{ columns: { name: { from: 'name' } } }, { columns: { name: {} }, ignoreUnknown: true }]) {
+      expect((await encode(source, { ...jsonl, mapping })).rows).toEqual(read);
+    }
+    for (const ignoreUnknown of [true, false]) {
+      const mapping = { ignore: ['name'], ignoreUnknown };
+      expect((await encode(source, { ...jsonl, mapping })).rows).toEqual([['1'], ['2']]);
+    }
+  });
+
+  test('read a field that a mapping takes wherever it turns up', async () => {
+    const source = '{"id":1}\n{"id":2,"title":"b","x":1}\n';
+    const mapping = { columns: { name: { from: 'title' } }, ignoreUnknown: true };
+    expect((await encode(source, { ...jsonl, mapping })).rows).toEqual([
+      ['1', null],
+      ['2', 'b'],
+    ]);
+  });
+
+  test('ignore a late key of a name that no column would take', async () => {
+    const source = '{"id":1}\n{"id":2,"x":[1],"name":"b"}\n';
+    expect(await failure(source, jsonl)).toMatchObject({ message: expect.stringContaining('no column of t takes') });
+    // The column of that name is fed by another field, so that the key would not be taken in the first record either.
+    const mapping = { columns: { name: { from: 'id' } }, ignoreUnknown: true };
+    expect((await encode(source, { ...jsonl, mapping })).rows).toEqual([
+      ['1', '1'],
+      ['2', '2'],
+    ]);
+  });
+
+  test('refuse a generated column in a later record as in the first', async () => {
+    const settings = { ...jsonl, columns: [id, column('sum', 'int', { generated: true })] };
+    const mapping = { ignoreUnknown: true };
+    const code = 'LOAD_COLUMN_UNSUPPORTED';
+    expect(await failure('{"id":1,"sum":1}\n', { ...settings, mapping })).toMatchObject({ code });
+    expect(await failure('{"id":1}\n{"id":2,"sum":1}\n', { ...settings, mapping })).toMatchObject({ code });
+    const left = await encode('{"id":1}\n{"id":2,"sum":1}\n', { ...settings, mapping: { ignore: ['sum'] } });
+    expect(left.rows).toEqual([['1'], ['2']]);
+  });
+
+  test('of a further file feed what the files before fed, or name the remedy', async () => {
+    const hint = expect.stringContaining('columns: {name: name}');
+    expect(await failure('{"id":1}\n', { ...jsonl, targets: ['id', 'name'] })).toMatchObject({
+      code: 'LOAD_FIELD_MISSING',
+      hint,
     });
-    expect((await encode(source, { ...jsonl, dialect: { header: ['name'] } })).rows).toEqual([
-      ['1', null],
-      ['2', 'b'],
-    ]);
-    expect((await encode(source, { ...jsonl, mapping: { columns: { name: {} } } })).rows).toEqual([
-      ['1', null],
-      ['2', 'b'],
-    ]);
-    expect((await encode(source, { ...jsonl, mapping: { ignore: ['name'] } })).rows).toEqual([['1'], ['2']]);
-    expect((await encode(source, { ...jsonl, mapping: { ignoreUnknown: true } })).rows).toEqual([['1'], ['2']]);
+    expect(await failure('{"id":1,"name":"b"}\n', { ...jsonl, targets: ['id'] })).toMatchObject({
+      code: 'LOAD_FIELD_UNKNOWN',
+      hint,
+    });
   });
 
   test('refuse a key that no column takes', async () => {

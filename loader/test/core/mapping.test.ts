@@ -79,13 +79,33 @@ describe('a mapping', () => {
     [{ decimal: { separator: ',,' } }, /one character each/],
     [{ decimal: { separator: '5' } }, /one character each/],
     [{ decimal: { thousands: '.' } }, /one character for both/],
+    [{ decimal: { separator: ',' }, type: 'date' }, /decimal form with the type date/],
     [{ trueTexts: ['x'] }, /without the type boolean/],
+    [{ type: 'boolean', trueTexts: ['x'], falseTexts: ['x'] }, /"x" as true and as false/],
+    [{ zone: 'UTC', type: 'integer' }, /zone with the type integer/],
+    [{ zone: 'UTC' }, /means nothing for varchar/],
+    [{ type: 'integer', dateFormat: 'DD/MM/YYYY' }, /without the type date/],
     [{ dateFormat: 'YYYY' }, /without the type date/],
     [{ type: 'date', dateFormat: 'DD/MM' }, /has no year/],
     [{ type: 'date', dateFormat: 'DD/MM/YYYY DD' }, /its day twice/],
     [{ type: 'date', dateFormat: 'DD/Mon/YYYY' }, /outside \[brackets\]/],
   ] as const)('%j is refused', (own, message) => {
     expect(() => checkTableMapping('t', columns, { columns: { name: own } })).toThrow(message);
+  });
+
+  test.each([
+    ['date', '31/12/2025', 'DD/MM/YYYY', '2025-12-31'],
+    ['datetime', '31/12/2025 23:59', 'DD/MM/YYYY HH:mm', '2025-12-31 23:59:00'],
+    ['timestamp', '31/12/2025 23:59', 'DD/MM/YYYY HH:mm', '2025-12-31 23:59:00'],
+    ['time', '23h59', 'HH[h]mm', '23:59:00'],
+  ])('with a dateFormat alone is of the type of its %s column', async (type, value, dateFormat, expected) => {
+    const settings = { columns: [column('c', type)], mapping: { columns: { c: { dateFormat } } } };
+    expect(await encode(`c\n${value}\n`, settings)).toMatchObject({ rows: [[expected]], rejects: [] });
+  });
+
+  test('with a dateFormat that lacks a part of its column is refused', () => {
+    const mapping = { columns: { c: { dateFormat: 'DD/MM/YYYY' } } };
+    expect(() => checkTableMapping('t', [column('c', 'datetime')], mapping)).toThrow(/has no hour/);
   });
 
   test('has constants that fit their column', async () => {

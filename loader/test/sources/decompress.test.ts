@@ -71,6 +71,19 @@ describe.each([
     }
   });
 
+  test.each([
+    ['text', text],
+    ['a single byte of another kind', Buffer.from('x')],
+    ['data of the other compression', compression === 'gzip' ? zstdCompressSync(text) : gzipSync(text)],
+  ])('says so of %s, wherever the pieces end', async (_name, content) => {
+    for (const size of [content.length, 1]) {
+      await expect(inflate(content, compression, size)).rejects.toMatchObject({
+        code: 'LOAD_FORMAT_MISMATCH',
+        message: `x is not ${compression}, although compression: ${compression} says so`,
+      });
+    }
+  });
+
   test('refuses a flipped bit', async () => {
     const damaged = Buffer.from(whole);
     damaged.writeUInt8(damaged.readUInt8(damaged.length >> 1) ^ 4, damaged.length >> 1);
@@ -135,4 +148,16 @@ test('the ending tells the compression', () => {
     'zstd',
     'none',
   ]);
+});
+
+test('plain text under a compressed name is told by its name', async () => {
+  const run = async () => {
+    for await (const _ of decompress(pieces(text, 100), 'gzip', 'rows.csv.GZ', limits));
+  };
+  await expect(run()).rejects.toThrow('rows.csv.GZ is not gzip, although its name says so');
+});
+
+test('a zstd frame that decoders skip may come first', async () => {
+  const skipped = Buffer.from([0x5a, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 9]);
+  expect((await inflate(Buffer.concat([skipped, zstdCompressSync(text)]), 'zstd')).equals(text)).toBe(true);
 });

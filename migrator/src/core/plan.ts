@@ -1,6 +1,7 @@
 import { migrationError } from '../errors.ts';
-import type { Migration, MigrationFolder } from './formats/migration.ts';
+import { type Migration, type MigrationFolder, nothingToUndoMarker } from './formats/migration.ts';
 import { compareInOrder, type HistoryRow, migrationStatus, type StatusEntry } from './status.ts';
+import { unfinishedError } from './unfinished.ts';
 import { canonicalVersion } from './version.ts';
 
 export interface UpOptions {
@@ -66,27 +67,45 @@ export function planDown(folder: MigrationFolder, history: readonly HistoryRow[]
   const undone = applied.filter((entry) => target === undefined || compareInOrder(folder, entry, target) > 0).reverse();
   const ahead = undone.filter(({ migration }) => migration === undefined);
   if (ahead.length > 0) throw missingError(ahead);
-  const without = undone.filter(({ migration }) => migration?.kind !== 'script' && migration?.down === undefined);
-  if (without.length > 0) {
-    throw migrationError('MIGRATION_DOWN_MISSING', `${filesOf(without)} cannot be undone: there is no down part`);
-  }
-  return undone.flatMap(({ migration }) => migration ?? []);
+  const migrations = undone.flatMap(({ migration }) => migration ?? []);
+  refuseWithoutDown(folder, migrations);
+  return migrations;
+}
+
+/** A down part without statements would be reported as done although nothing was undone, unless it says so itself. */
+function refuseWithoutDown(folder: MigrationFolder, migrations: readonly Migration[]): void {
+  const without = migrations.filter(
+    ({ kind, down, nothingToUndo }) => kind !== 'script' && !nothingToUndo() && (down?.().length ?? 0) === 0,
+  );
+  const [first] = without;
+  if (first === undefined) return;
+  const isEmpty = first.down !== undefined;
+  const files = without.map(({ file }) => file).join(', ');
+  const message = isEmpty
+    ? `${files} cannot be undone: the down part holds no statement`
+    : `${files} cannot be undone: there is no down part`;
+  // Of these two formats the checksum does not cover the way down, which is a file of its own.
+  const accept =
+    folder.format === 'golang-migrate' || folder.format === 'flyway'
+      ? ''
+      : `, accept the edit by \`migrator resolve ${first.id} --as applied\``;
+  throw migrationError('MIGRATION_DOWN_MISSING', message, {
+    details: { files: without.map(({ file }) => file) },
+    hint: `Write the way down of ${first.file}, or the line \`${nothingToUndoMarker}\` as all of it${accept}, and run down again; or undo the change by a new migration.`,
+  });
 }
 
 function refuseBroken(entries: readonly StatusEntry[]): void {
   const unfinished = entries.find(({ status }) => status === 'running' || status === 'failed');
   if (unfinished !== undefined) {
-    const { status, version, name } = unfinished;
-    const id = version ?? `R__${name}`;
-    const what = status === 'running' ? 'started and did not finish' : 'failed';
-    throw migrationError('MIGRATION_UNFINISHED', `migration ${id} (${name}) ${what}`, {
-      hint: `look at what it did, then: migrator resolve ${id} --as applied, rolled-back or retry`,
-      details: { version, name, state: status },
-    });
+    const { version, name, row, migration } = unfinished;
+    const nothingKnown = { label: name, direction: 'up' as const, error: null, inDoubt: true };
+    throw unfinishedError(row?.unfinished ?? { id: version ?? `R__${name}`, ...nothingKnown }, migration !== undefined);
   }
   const edited = entries.filter(({ status }) => status === 'edited');
   if (edited.length > 0) throw editedError(edited);
-  const missing = entries.filter(({ status }) => status === 'missing');
+  // What was begun and is not applied is told of by whoever goes on with it.
+  const missing = entries.filter(({ status, row }) => status === 'missing' && row?.unfinished === undefined);
   if (missing.length > 0) throw missingError(missing);
 }
 
@@ -97,7 +116,11 @@ function editedError(edited: readonly StatusEntry[]) {
     now: migration?.checksum,
   }));
   const list = files.map(({ file, applied, now }) => `${file} (applied as ${applied}, now ${now})`).join(', ');
-  return migrationError('MIGRATION_EDITED', `edited after it was applied: ${list}`, { details: { files } });
+  const accept = edited.map(({ version, name }) => `\`migrator resolve ${version ?? `R__${name}`} --as applied\``);
+  return migrationError('MIGRATION_EDITED', `edited after it was applied: ${list}`, {
+    details: { files },
+    hint: `Restore what was applied and put the change into a new migration; or, if the schema already is as it now says, accept it as it stands by ${accept.join(', ')}, which tableset_runs records.`,
+  });
 }
 
 function missingError(missing: readonly StatusEntry[]) {

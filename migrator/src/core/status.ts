@@ -1,4 +1,5 @@
 import type { Migration, MigrationFolder } from './formats/migration.ts';
+import type { Unfinished } from './unfinished.ts';
 import { canonicalVersion, compareCanonicalVersions } from './version.ts';
 
 /** One row of the ledger's history of migrations, as far as planning needs it. */
@@ -12,6 +13,8 @@ export interface HistoryRow {
   readonly state: 'applied' | 'running' | 'failed' | 'rolled-back';
   /** Whether the row stands for all versions up to its own. */
   readonly baseline?: boolean;
+  /** How it stands if it was begun and did not finish, whatever `state` makes of it for planning. */
+  readonly unfinished?: Unfinished;
 }
 
 export type MigrationStatus =

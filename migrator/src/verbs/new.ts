@@ -4,8 +4,8 @@ import { folderSettingTable } from '../settings.ts';
 
 export const create = defineVerb({
   name: 'new',
-  meaning: 'Make an empty migration file in the format of the folder.',
-  usage: 'NAME',
+  meaning: 'Make an empty migration file in the format of the folder, or a script where NAME ends in .ts or .js.',
+  usage: 'NAME[.sql|.ts|.js]',
   positionals: [1, 100],
   report: true,
   settings: folderSettingTable,

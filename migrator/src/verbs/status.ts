@@ -4,7 +4,7 @@ import { connectionSettingTable } from '../settings.ts';
 
 export const status = defineVerb({
   name: 'status',
-  meaning: 'List every migration and how it stands.',
+  meaning: 'List every migration and how it stands; exit 0 whatever it finds, unlike validate.',
   usage: '[--json]',
   positionals: [0, 0],
   report: true,

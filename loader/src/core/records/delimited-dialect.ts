@@ -19,6 +19,20 @@ export interface DelimitedDialect {
   readonly backslashNull: boolean;
 }
 
+/**
+ * The delimiter that a header which came out as one field was probably written with, null if there is no sign of one.
+ * @param current the delimiter that it was read with
+ */
+export function likelyDelimiter(fields: readonly string[], current: number): string | null {
+  const [only] = fields;
+  if (only === undefined || fields.length > 1) return null;
+  const counted = [';', '\t', '|', ',']
+    .filter((delimiter) => delimiter.charCodeAt(0) !== current)
+    .map((delimiter) => ({ delimiter, count: only.split(delimiter).length - 1 }))
+    .toSorted((a, b) => b.count - a.count);
+  return counted[0]?.count ? counted[0].delimiter : null;
+}
+
 /** Copies a quoted field with its doubled quotes made single. The scratch has room for it. */
 export function undouble(bytes: Buffer, start: number, end: number, quote: number, scratch: Buffer): Unescaped {
   let length = 0;

@@ -1,4 +1,5 @@
 import { loaderError } from '../../errors.ts';
+import type { LateKeyRule } from '../json-fields.ts';
 import {
   decodeJsonString,
   expectByte,
@@ -38,8 +39,7 @@ export class JsonReader implements RecordReader {
   #names: Buffer[] = [];
   #indexes = new Map<string, number>();
   #rawFields = new Uint8Array(0);
-  #ignoreUnknown = false;
-  #ignored = new Set<string>();
+  #lateKey: LateKeyRule = () => null;
   #state: 'start' | 'first' | 'next' | 'closed';
 
   constructor(window: ByteWindow, format: 'json' | 'jsonl') {
@@ -73,15 +73,13 @@ export class JsonReader implements RecordReader {
 
   /**
    * Sets the names of the fields.
-   * @param ignored keys that are passed over
-   * @param ignoreUnknown passes over every other key too
+   * @param lateKey refuses or passes over every other key
    */
-  setFields(names: readonly string[], ignored: readonly string[], ignoreUnknown: boolean): void {
+  setFields(names: readonly string[], lateKey: LateKeyRule): void {
     this.fields = names;
     this.#names = names.map((name) => Buffer.from(JSON.stringify(name)));
     this.#indexes = new Map(names.map((name, index) => [name, index]));
-    this.#ignored = new Set(ignored);
-    this.#ignoreUnknown = ignoreUnknown;
+    this.#lateKey = lateKey;
     this.starts = new Int32Array(names.length);
     this.ends = new Int32Array(names.length);
     this.flags = new Int32Array(names.length);
@@ -193,12 +191,9 @@ export class JsonReader implements RecordReader {
       const key = decodeJsonString(this.bytes, keyStart, keyEnd);
       const found = this.#indexes.get(key);
       if (found === undefined) {
-        if (this.#ignoreUnknown || this.#ignored.has(key)) return -1;
-        throw loaderError(
-          'LOAD_FIELD_UNKNOWN',
-          `${this.#where(keyStart)}: the key ${JSON.stringify(key)} is not in the first record`,
-          { hint: `name it in the dialect's header, list it under ignore, or set ignoreUnknown` },
-        );
+        const refusal = this.#lateKey(key, () => this.#where(keyStart));
+        if (refusal === null) return -1;
+        throw refusal;
       }
       field = found;
     }

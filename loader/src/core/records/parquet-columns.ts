@@ -55,6 +55,8 @@ export class FlatCursor implements ColumnCursor {
 
   async more(): Promise<void> {
     this.at = 0;
+    // Two pages of every column would be in memory otherwise while the next one is decoded.
+    this.values = [];
     for (;;) {
       if (this.#next >= this.#end) throw new Error(`the column ${this.#decoder.pathInSchema[0]} ends too early`);
       await this.#have(Math.min(READ_BYTES, this.#end - this.#next));
@@ -119,6 +121,7 @@ export class NestedCursor implements ColumnCursor {
   async more(): Promise<void> {
     const rowEnd = Math.min(this.#row + this.#step, this.#end);
     let values: unknown[] = [];
+    this.values = [];
     await parquetRead({
       file: this.#file,
       metadata: this.#metadata,

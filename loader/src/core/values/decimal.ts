@@ -7,9 +7,13 @@ const PLUS = 0x2b;
 const ZERO = 0x30;
 const POINT = 0x2e;
 
+/** Longer texts with an exponent are not looked at; the longest decimal has 65 digits. */
+const TEXT_MAX = 400;
+const exponentForm = /^([+-]?)(\d+\.?\d*|\.\d+)[eE]([+-]?\d+)$/;
+
 /**
  * DECIMAL and NUMERIC, exact to 65 digits. Fraction digits beyond the scale are refused unless they are zeros: the server would
- * round them. Exponents are refused here; JSON numbers and mapped types write them out before they come here.
+ * round them. Numbers with an exponent are written out.
  */
 export function decimalCodec(column: ColumnDefinition): ValueCodec {
   const precision = column.numericPrecision ?? 10;
@@ -18,7 +22,7 @@ export function decimalCodec(column: ColumnDefinition): ValueCodec {
 
   const write = (bytes: Buffer, start: number, end: number, sink: ByteSink): Problem | null => {
     const parts = splitNumber(bytes, start, end);
-    if (parts === null) return 'is not a decimal number';
+    if (parts === null) return writeExponent(bytes, start, end, sink);
     let { integerStart, fractionEnd } = parts;
     const { integerEnd, fractionStart, negative } = parts;
     while (integerStart < integerEnd && bytes[integerStart] === ZERO) integerStart++;
@@ -37,6 +41,21 @@ export function decimalCodec(column: ColumnDefinition): ValueCodec {
     sink.copy(bytes, fractionStart, fractionEnd);
     for (let digits = fractionEnd - fractionStart; digits < scale; digits++) sink.byte(ZERO);
     return null;
+  };
+  const writeExponent = (bytes: Buffer, start: number, end: number, sink: ByteSink): Problem | null => {
+    const text = end - start > TEXT_MAX ? '' : bytes.toString('latin1', start, end);
+    const [, sign = '', mantissa = '', exponent = ''] = exponentForm.exec(text) ?? [];
+    if (exponent === '') return 'is not a decimal number';
+    const plain = withoutExponent(
+      `${sign === '-' ? '-' : ''}${mantissa.replace(/^\./, '0.').replace(/\.$/, '')}e${exponent}`,
+    );
+    if (plain !== null) {
+      const digits = Buffer.from(plain);
+      return write(digits, 0, digits.length, sink);
+    }
+    return exponent.startsWith('-')
+      ? `has more than the ${scale} fraction digits of ${column.columnType}`
+      : `is out of range for ${column.columnType}`;
   };
   return {
     takesEmpty: false,
@@ -74,7 +93,7 @@ function splitNumber(bytes: Buffer, start: number, end: number): NumberParts | n
 }
 
 /**
- * Writes a JSON number without its exponent, exactly: `1.5e3` is `1500`. Null if that takes more than 400 digits.
+ * Writes a JSON number without its exponent, exactly: `1.5e3` is `1500`. Null if its exponent is beyond ±400.
  * @param text a number as JSON writes it
  */
 export function withoutExponent(text: string): string | null {

@@ -1,4 +1,3 @@
-import { crc32 } from 'node:zlib';
 import { migrationError } from '../../errors.ts';
 import { type Statement, splitStatements } from '../split-statements.ts';
 import { canonicalVersion, compareCanonicalVersions } from '../version.ts';
@@ -9,6 +8,7 @@ import {
   type MigrationFolder,
   type MigrationFormat,
   migrationChecksum,
+  saysNothingToUndo,
   withoutMark,
 } from './migration.ts';
 import { replacePlaceholders } from './placeholders.ts';
@@ -135,6 +135,7 @@ function sqlMigration(
     text,
     up: memo(() => split(up)),
     down: down && memo(() => split(down)),
+    nothingToUndo: () => down?.blocks.some(({ start, end }) => saysNothingToUndo(text.slice(start, end))) ?? false,
     transaction: { up: up.transaction, down: down?.transaction ?? true },
   };
 }
@@ -152,6 +153,7 @@ function scriptMigration(entry: FolderEntry, version: string, name: string): Mig
     text,
     up: () => [],
     down: undefined,
+    nothingToUndo: () => false,
     transaction: { up: true, down: true },
   };
 }
@@ -187,6 +189,7 @@ function pairMigration(up: File<PairName>, down: File<PairName> | undefined, opt
     text,
     up: memo(split(up)),
     down: down && memo(split(down)),
+    nothingToUndo: () => down !== undefined && saysNothingToUndo(down.entry.text()),
     transaction: { up: up.name.transaction, down: down?.name.transaction ?? true },
   };
 }
@@ -246,6 +249,7 @@ function flywayMigration(
     text,
     up: memo(() => [...splitStatements(filled(), splitOptions(entry, options))]),
     down: undo?.up,
+    nothingToUndo: () => undo !== undefined && saysNothingToUndo(undo.text),
     transaction: { up: true, down: true },
   };
 }
@@ -266,9 +270,14 @@ function assembleKnex(scripts: readonly File<ScriptName>[], isChosen: boolean): 
   const counts = Map.groupBy(byName, ({ name }) => canonicalVersion(name.version));
   const migrations = byName.map(({ entry, name }) => {
     const isShared = (counts.get(canonicalVersion(name.version))?.length ?? 0) > 1;
-    return scriptMigration(entry, isShared ? `${name.version}.${crc32(name.base)}` : name.version, name.base);
+    return scriptMigration(entry, isShared ? `${name.version}.${checksumOf(name.base)}` : name.version, name.base);
   });
   return { format: 'knex', order: 'name', migrations, repeatables: [], baselines: [] };
+}
+
+// Loaded here, because only folders of knex with shared versions need it, and every start pays for what is imported above.
+function checksumOf(text: string): number {
+  return process.getBuiltinModule('node:zlib').crc32(text);
 }
 
 function memo<Value>(make: () => Value): () => Value {

@@ -85,11 +85,13 @@ export function parseFileName(path: string): FileName {
   return { family: 'passed-over', reason: 'not a migration' };
 }
 
-/** Whether the text of a script exports an `up`, as a migration does and a helper does not. */
+/**
+ * Whether the text of a script can be a migration rather than a helper: it exports something and speaks of `up`, in whatever
+ * way (`exports.up`, `export default { up }`, `module.exports = {…}`). In doubt it is one: loading it then says what is missing.
+ */
 export function isMigrationScript(entry: FolderEntry): boolean {
-  return /\bexports\.up\b|\bexport\s+(?:(?:async\s+)?function|const|let|var)\s+up\b|\bexport\s*\{[^}]*\bup\b/.test(
-    entry.text(),
-  );
+  const text = entry.text();
+  return /\bexports?\b/.test(text) && /\bup\b/.test(text);
 }
 
 function parseSqlName(file: string, isNested: boolean): FileName {

@@ -32,6 +32,8 @@ export interface Migration {
   up(): readonly Statement[];
   /** Splits the part that undoes it; undefined when there is none, or when the file is a script, which has to be asked itself. */
   readonly down: (() => readonly Statement[]) | undefined;
+  /** Whether the way down is the marker that there is nothing to undo; a way down without statements is refused otherwise. */
+  readonly nothingToUndo: () => boolean;
   /** What the file says of running in a transaction; false where it declines one. */
   readonly transaction: { readonly up: boolean; readonly down: boolean };
 }
@@ -47,6 +49,13 @@ export interface MigrationFolder {
   readonly baselines: readonly Migration[];
   /** Files that were not read, with the reason. */
   readonly passedOver: readonly { readonly name: string; readonly reason: string }[];
+}
+
+/** The line that stands for statements in a way down that needs none. */
+export const nothingToUndoMarker = '-- nothing to undo';
+
+export function saysNothingToUndo(text: string): boolean {
+  return /^[ \t]*--[ \t]*nothing to undo[ \t]*\r?$/im.test(text);
 }
 
 /** SHA-256 in hex of a migration's content, the same whatever line endings and byte-order mark a checkout gave it. */

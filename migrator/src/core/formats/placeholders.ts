@@ -16,7 +16,9 @@ export function replacePlaceholders(
   return text.replace(/\$\{([^}\n]*)\}/g, (whole, name: string, offset: number) => {
     const value = known.get(name.toLowerCase());
     if (value === undefined) {
-      throw migrationError('MIGRATION_PLACEHOLDER', `${file}:${line(offset)}: ${whole} has no value`);
+      throw migrationError('MIGRATION_PLACEHOLDER', `${file}:${line(offset)}: ${whole} has no value`, {
+        hint: `Give it one with --placeholder ${name}=VALUE (or in MIGRATIONS_PLACEHOLDERS), or take ${whole} as it stands with --placeholder off.`,
+      });
     }
     return value;
   });

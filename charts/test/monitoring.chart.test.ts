@@ -1,0 +1,57 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { stringify } from 'yaml';
+import { findProgram } from '../../tools/programs/debian-program.ts';
+import { orSkip } from './or-skip.ts';
+import { find, isRecord, render, run, valueAt } from './render.ts';
+
+async function rules(): Promise<unknown> {
+  const values = { prometheusRule: { enabled: true } };
+  return valueAt(find(await render('database-load', { values }), 'PrometheusRule'), 'spec');
+}
+
+test('every alert fires when it should and is silent when it should be', async (context) => {
+  const promtool = await orSkip(context, () => findProgram('promtool', 'prometheus'));
+  const folder = await mkdtemp(join(tmpdir(), 'tableset-rules-'));
+  try {
+    await writeFile(join(folder, 'rules.yaml'), stringify(await rules()));
+    const cases = await readFile(join(import.meta.dirname, 'alerts.yaml'), 'utf8');
+    await writeFile(join(folder, 'cases.yaml'), cases);
+    await run(promtool, ['check', 'rules', join(folder, 'rules.yaml')]);
+    await run(promtool, ['test', 'rules', join(folder, 'cases.yaml')]);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
+
+test('every alert has a case that fires it', async () => {
+  const cases = await readFile(join(import.meta.dirname, 'alerts.yaml'), 'utf8');
+  const names = [...JSON.stringify(await rules()).matchAll(/"alert":"(\w+)"/g)].map(([, name]) => name ?? '');
+  expect(names).toHaveLength(6);
+  for (const name of names) expect(cases).toMatch(new RegExp(`alertname: ${name}\\n +exp_alerts:\\n +- exp_labels`));
+});
+
+test('the dashboard is JSON whose queries name the release and parse', async (context) => {
+  const values = { grafanaDashboard: { enabled: true } };
+  const data = valueAt(find(await render('database-load', { values }), 'ConfigMap'), 'data[database-load.json]');
+  const dashboard: unknown = JSON.parse(String(data));
+  expect(valueAt(dashboard, 'title')).toBe('Tableset: database-load (shop)');
+  const panels = valueAt(dashboard, 'panels');
+  if (!Array.isArray(panels)) throw new Error('the dashboard has no panels');
+  const queries = panels.flatMap((panel: unknown) => valueAt(panel, 'targets')).filter(isRecord);
+  expect(queries.length).toBeGreaterThan(5);
+  const ids = new Set(panels.map((panel: unknown) => valueAt(panel, 'id')));
+  expect(ids.size).toBe(panels.length);
+  const promtool = await orSkip(context, () => findProgram('promtool', 'prometheus'));
+  const folder = await mkdtemp(join(tmpdir(), 'tableset-dashboard-'));
+  try {
+    const recorded = queries.map((query, index) => ({ record: `query:${index}`, expr: query['expr'] }));
+    await writeFile(join(folder, 'queries.yaml'), stringify({ groups: [{ name: 'queries', rules: recorded }] }));
+    await run(promtool, ['check', 'rules', join(folder, 'queries.yaml')]);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+  for (const query of queries) expect(query['expr']).toContain('namespace="shop"');
+});

@@ -1,0 +1,35 @@
+import type { Case } from '../case.ts';
+import { eventually, expectThat } from '../command.ts';
+import { isReady } from '../scene.ts';
+import { isReading, slowLoad, slowTable } from '../slow-load.ts';
+
+/** SIGKILL leaves nothing behind that somebody would have to unlock. */
+const kills: Case = {
+  number: 8,
+  promise: 'a killed app pod and a load killed midway converge by themselves',
+  core: false,
+  async run(scene) {
+    await scene.sql(slowTable);
+    await scene.installLoad(slowLoad(scene, 10));
+    const job = await scene.runNow('killed');
+    const pod = await eventually('the run reads its source', async () => {
+      const [found] = await scene.pods(`batch.kubernetes.io/job-name=${job}`);
+      return found?.status.phase === 'Running' && (await isReading(scene)) ? found.metadata.name : undefined;
+    });
+    await scene.kubectl('delete', 'pod', pod, '--grace-period', '0', '--force');
+    expectThat((await scene.jobEnd(job)) === 'Complete', 'the next pod does it all');
+    expectThat((await scene.count('SELECT COUNT(*) FROM slow_rows')) === 20, 'every row is there');
+
+    await scene.installLoad();
+    await scene.installApp({}, '--wait');
+    const [first] = await scene.pods('app.kubernetes.io/name=order-food');
+    await scene.kubectl('delete', 'pod', first?.metadata.name ?? '', '--grace-period', '0', '--force');
+    await eventually('another pod is ready', async () =>
+      (await scene.pods('app.kubernetes.io/name=order-food')).some(
+        (each) => isReady(each) && each.metadata.uid !== first?.metadata.uid,
+      ),
+    );
+    expectThat((await scene.products()).length > 0, 'the shop lists its products');
+  },
+};
+export default kills;
