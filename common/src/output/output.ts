@@ -1,4 +1,5 @@
 import { accessSync, constants, writeFileSync } from 'node:fs';
+import { type Logger, pino } from 'pino';
 import { redact } from './redact.ts';
 import { thousands } from './table.ts';
 import { writeAll } from './write.ts';
@@ -40,7 +41,7 @@ export interface OutputOptions {
 
 /** Makes the output for one program run. */
 export function createOutput(options: OutputOptions): Output {
-  const log = createLog(options);
+  const logger = createLogger(options);
   const bar = progressBar(options);
   const human = options.terminal && !options.json;
   return {
@@ -48,7 +49,7 @@ export function createOutput(options: OutputOptions): Output {
     json: options.json,
     event(level, message, fields = {}) {
       bar.clear();
-      if (!human) log(level, fields, message);
+      if (!human) logger[level](fields, message);
       else if (levels[level] >= levels[options.level])
         writeAll(2, redact(`${marks[level]} ${message}${humanFields(fields)}\n`));
     },
@@ -58,7 +59,7 @@ export function createOutput(options: OutputOptions): Output {
       writeTerminationLog(summary);
       if (options.json) writeAll(1, `${redact(JSON.stringify(summary))}\n`);
       else if (human || options.report) writeAll(failed ? 2 : 1, redact(lines.map((line) => `${line}\n`).join('')));
-      else log(failed ? 'error' : 'info', summary, 'summary');
+      else logger[failed ? 'error' : 'info'](summary, 'summary');
     },
   };
 }
@@ -73,24 +74,18 @@ function humanFields(fields: Fields): string {
   return parts.length === 0 ? '' : `  ${parts.join(' ')}`;
 }
 
-type Log = (level: Level, fields: Fields, message: string) => void;
-
-/** One JSON line for each event, in the shape that pino made common: level, time, the fields, msg last. */
-function createLog(options: OutputOptions): Log {
+function createLogger(options: OutputOptions): Logger {
   const fd = options.json || options.report ? 2 : 1;
-  return (level, fields, message) => {
-    if (levels[level] < levels[options.level]) return;
-    const time = new Date().toISOString();
-    const line = JSON.stringify({ level, time, program: options.program, ...fields, msg: message }, plainValue);
+  return pino(
+    {
+      level: options.level,
+      base: { program: options.program },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
     // Synchronous, so that the last line before an exit is never lost.
-    writeAll(fd, redact(`${line}\n`));
-  };
-}
-
-/** What JSON has no form for. */
-function plainValue(_key: string, value: unknown): unknown {
-  if (typeof value === 'bigint') return String(value);
-  return value instanceof Error ? { name: value.name, message: value.message, stack: value.stack } : value;
+    { write: (line: string) => writeAll(fd, redact(line)) },
+  );
 }
 
 const terminationLog = '/dev/termination-log';
