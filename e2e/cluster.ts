@@ -74,7 +74,7 @@ async function handOverServer(cluster: Cluster): Promise<void> {
 }
 
 async function sql(context: string, statements: string, schema?: string): Promise<readonly (readonly string[])[]> {
-  const client = 'exec mysql --user=root --password="$MYSQL_ROOT_PASSWORD" --batch --skip-column-names';
+  const client = 'MYSQL_PWD="$MYSQL_ROOT_PASSWORD" exec mysql --user=root --batch --skip-column-names';
   const where = ['--context', context, '--namespace', databaseNamespace];
   const run = ['exec', '--stdin', 'deployment/demo-mysql', '--', 'sh', '-c', `${client} ${schema ?? ''}`];
   const printed = await command('kubectl', [...where, ...run], { input: statements });

@@ -11,7 +11,7 @@ const memory: Case = {
       'CREATE TABLE readings (id INT PRIMARY KEY, place VARCHAR(40) NOT NULL, value DECIMAL(10, 3) NOT NULL)',
     );
     const thousand = 'WITH RECURSIVE n AS (SELECT 0 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 999)';
-    const columns = "a.i * 1000 + b.i + 1 AS id, CONCAT('place ', b.i) AS place, a.i / 7 AS value";
+    const columns = "a.i * 1000 + b.i + 1 AS id, CONCAT('place ', b.i) AS place, CAST(a.i AS DECIMAL(10, 3)) AS value";
     const { host, name, user } = scene.database();
     const here = { host, name, user, passwordFile: '/secrets/database/password' };
     const query = `${thousand} SELECT ${columns} FROM n AS a CROSS JOIN n AS b`;

@@ -77,6 +77,8 @@ describeEachServer('other sessions in the way of publishing', (server) => {
       await holder.beginTransaction();
       await holder.query('SELECT * FROM t WHERE id = 2 FOR UPDATE');
       const { ended } = folder.start();
+      // The server's wait of 10 s begins here, however long the start took.
+      await until(() => sessions(server, schema, waitsForLock));
       await Promise.race([ended, delay(seconds * 1000)]);
       await holder.rollback();
       const names = async () => (await schema.query('SELECT name FROM t ORDER BY id')).map((row) => row['name']);

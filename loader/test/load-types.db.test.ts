@@ -5,7 +5,7 @@ import { type TypeCase, typeCases } from './type-values.ts';
 
 const definitions = (cases: readonly TypeCase[]) => cases.map(({ type }, index) => `c${index} ${type} NULL`).join(', ');
 /** A row takes 8 KiB with all its pages, so that the types are spread over several tables. */
-const columnsMax = 16;
+const columnsMax = 32;
 
 function groups(cases: readonly TypeCase[]): readonly (readonly TypeCase[])[] {
   return Array.from({ length: Math.ceil(cases.length / columnsMax) }, (_, index) =>

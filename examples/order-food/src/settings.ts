@@ -20,7 +20,10 @@ export async function readSettings(environment: NodeJS.ProcessEnv): Promise<AppS
       host: environment['DB_HOST'] ?? '127.0.0.1',
       port: portNumber('DB_PORT', environment['DB_PORT'], 3306),
       user: environment['DB_USER'] ?? 'root',
-      password: passwordFile ? (await readFile(passwordFile, 'utf8')).trimEnd() : (environment['DB_PASSWORD'] ?? ''),
+      // Only the line end that editors add: a blank at the end belongs to the password.
+      password: passwordFile
+        ? (await readFile(passwordFile, 'utf8')).replace(/\r?\n$/, '')
+        : (environment['DB_PASSWORD'] ?? ''),
       database: environment['DB_NAME'] ?? 'order_food',
     },
   };

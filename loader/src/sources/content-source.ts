@@ -3,7 +3,7 @@ import type { LoadTable } from '../config/load-config.ts';
 import type { Proof } from '../config/source-settings.ts';
 import { loaderError } from '../errors.ts';
 import { joinSmall } from './chunks.ts';
-import { type Compression, compressionByEnding, decompress } from './decompress.ts';
+import type { Compression } from './decompress.ts';
 import { sourceChanged } from './failure.ts';
 import { openRegular } from './file-source.ts';
 import { type RawFile, type RawFiles, type ServerIdentity, unknownFingerprint } from './raw-files.ts';
@@ -54,6 +54,8 @@ async function* sourceFile(
   options: ContentOptions,
   { randomAccess = false }: OpenOptions,
 ): AsyncGenerator<SourceFile, void, undefined> {
+  // Telling what a source is now needs no zlib, which takes a while to load.
+  const { compressionByEnding, decompress } = await import('./decompress.ts');
   const compression: Compression =
     options.compression === 'auto' ? compressionByEnding(file.name) : options.compression;
   const content = () => {

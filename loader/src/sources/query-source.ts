@@ -38,6 +38,8 @@ export function querySource(
         return await openQuery(connection, query, settings.from, signal);
       } catch (error) {
         connection.destroy();
+        // Whatever a stop interrupted, it is the stop that is told of.
+        if (signal.aborted) throw signal.reason;
         throw failure(error, connection.settings, query, settings.from);
       }
     },
