@@ -1,5 +1,4 @@
 import { commonError } from '../errors.ts';
-import { registerSecret } from '../output/redact.ts';
 import { choice, integer, path, secretText, text, toggle } from './kinds.ts';
 import { readSecretFile, type SettingTable, type ValuesOf } from './settings.ts';
 
@@ -140,7 +139,6 @@ export function databaseSettings(values: ValuesOf<typeof databaseSettingTable>):
       },
     );
   }
-  if (password !== undefined) registerSecret(password);
   return {
     ...rest,
     password: passwordFile === undefined ? (password ?? '') : readSecretFile(passwordFile, 'DB_PASSWORD_FILE'),

@@ -123,6 +123,10 @@ export function resolveSettings<Table extends SettingTable>(
   given: ReadonlyMap<string, Given>,
   sources: Omit<SettingSources, 'argv'>,
 ): ValuesOf<Table> {
+  // First of all, so that no error about another setting can carry one.
+  for (const { env, secret } of Object.values(table)) {
+    if (secret && env !== undefined) registerSecret(sources.env[env] ?? '');
+  }
   const values: Record<string, unknown> = {};
   for (const [key, setting] of Object.entries(table)) {
     const found = given.get(key) ?? fromEnvironment(setting, sources.env) ?? fromFile(setting, sources.file);
