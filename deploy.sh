@@ -257,7 +257,7 @@ logs() {
   local container
   for container in database-migration database-load; do
     say "== init container $container"
-    k logs --selector app.kubernetes.io/name=order-food --container "$container" --tail 10 --prefix || true
+    k logs --selector app.kubernetes.io/name=order-food,app.kubernetes.io/component=app --container "$container" --tail 10 --prefix || true
   done
   say '== runs of database-load'
   k logs --selector app.kubernetes.io/name=database-load --tail 10 --prefix || true

@@ -104,6 +104,13 @@ export class Scene {
     if (code !== 0) throw new Error(`helm did not install ${chart}: ${stderr}`);
   }
 
+  /** Runs a release's own tests. */
+  async helmTest(release: string): Promise<void> {
+    const where = ['--kube-context', this.#cluster.context, '--namespace', this.namespace];
+    const printed = await command(this.#cluster.helm, ['test', release, '--logs', ...where]);
+    if (!/Phase: +Succeeded/.test(printed)) throw new Error(`the tests of ${release} did not succeed:\n${printed}`);
+  }
+
   async uninstall(...releases: readonly string[]): Promise<void> {
     const where = ['--kube-context', this.#cluster.context, '--namespace', this.namespace];
     await command(this.#cluster.helm, ['uninstall', ...releases, '--wait', ...where]);

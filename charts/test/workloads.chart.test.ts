@@ -151,9 +151,9 @@ describe('faults in values are refused by name', () => {
     expect(await load({ cronjob: { podFailurePolicy: { enabled: true } } })).toContain('cronjob.restartPolicy=Never');
   });
   test('words that are none of those that are known', async () => {
-    expect(await load({ cronjob: { concurrencyPolicy: 'forbid' } })).toContain('/cronjob/concurrencyPolicy');
-    expect(await load({ onBusy: 'sleep' })).toContain('/onBusy');
-    expect(await load({ cronjob: { startingDeadlineSeconds: 5 } })).toContain('/cronjob/startingDeadlineSeconds');
+    expect(await load({ cronjob: { concurrencyPolicy: 'forbid' } })).toMatch(/cronjob[/.]concurrencyPolicy/);
+    expect(await load({ onBusy: 'sleep' })).toMatch(/onBusy/);
+    expect(await load({ cronjob: { startingDeadlineSeconds: 5 } })).toMatch(/cronjob[/.]startingDeadlineSeconds/);
   });
 });
 

@@ -18,6 +18,7 @@ const uninstall: Case = {
     });
     await scene.installApp({}, '--wait');
     expectThat((await list()) !== before, 'there are objects');
+    for (const release of ['order-food', 'database-load']) await scene.helmTest(release);
     await scene.uninstall('order-food', 'database-load');
     await eventually('every object is gone', async () => (await list()) === before);
     expectThat((await scene.count('SELECT COUNT(*) FROM products')) > 0, 'the data is still there');

@@ -27,6 +27,12 @@ app.kubernetes.io/component: {{ .component }}
 {{ toYaml (merge $ours (.commonLabels | default dict)) }}
 {{- end -}}
 
+{{/* A test's pod has a name of its own, so that who asks for the app's pods, or their logs, gets no other. */}}
+{{- define "tableset.testLabels" -}}
+{{- $labels := include "tableset.labels" (dict "root" . "component" "test" "commonLabels" .Values.commonLabels) | fromYaml -}}
+{{ toYaml (set $labels "app.kubernetes.io/name" (printf "%s-test" (get $labels "app.kubernetes.io/name"))) }}
+{{- end -}}
+
 {{/* What pods carry: labels that change with a release are left out, so that an upgrade of the chart alone restarts nothing. */}}
 {{- define "tableset.podLabels" -}}
 {{- $ours := include "tableset.selectorLabels" . | fromYaml -}}
