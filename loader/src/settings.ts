@@ -1,5 +1,5 @@
-import { databaseSettingTable, lockSettingTable } from '@tableset/common/settings/database.ts';
-import { choice, list, path, toggle } from '@tableset/common/settings/kinds.ts';
+import { databaseSettingTable, lockSettingTable, triggerSettingTable } from '@tableset/common/settings/database.ts';
+import { list, path, toggle } from '@tableset/common/settings/kinds.ts';
 import type { SettingTable } from '@tableset/common/settings/settings.ts';
 
 /** Where the configuration file is; every verb that reads it has this. */
@@ -42,13 +42,7 @@ export const loadSettingTable = {
     default: '/tmp',
     meaning: 'Folder for copies of sources that must be read in pieces.',
   },
-  trigger: {
-    flag: 'trigger',
-    env: 'RUN_TRIGGER',
-    kind: choice('cli', 'init', 'cron', 'manual', 'service'),
-    default: 'cli',
-    meaning: 'Who started the run, for tableset_runs; the charts set it.',
-  },
+  ...triggerSettingTable,
   ...databaseSettingTable,
   ...lockSettingTable,
 } as const satisfies SettingTable;

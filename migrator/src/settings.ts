@@ -1,4 +1,4 @@
-import { databaseSettingTable, lockSettingTable } from '@tableset/common/settings/database.ts';
+import { databaseSettingTable, lockSettingTable, triggerSettingTable } from '@tableset/common/settings/database.ts';
 import { choice, integer, list, path } from '@tableset/common/settings/kinds.ts';
 import type { SettingTable } from '@tableset/common/settings/settings.ts';
 import { migrationFormats } from './core/formats/migration.ts';
@@ -78,11 +78,5 @@ export const connectionSettingTable = {
 export const writingSettingTable = {
   ...connectionSettingTable,
   ...lockSettingTable,
-  trigger: {
-    flag: 'trigger',
-    env: 'RUN_TRIGGER',
-    kind: choice('cli', 'init', 'cron', 'manual', 'service'),
-    default: 'cli',
-    meaning: 'Who started the run, for tableset_runs; the charts set it.',
-  },
+  ...triggerSettingTable,
 } as const satisfies SettingTable;

@@ -104,6 +104,17 @@ export const lockSettingTable = {
   },
 } as const satisfies SettingTable;
 
+/** What the ledger says of who started a run. */
+export const triggerSettingTable = {
+  trigger: {
+    flag: 'trigger',
+    env: 'RUN_TRIGGER',
+    kind: choice('cli', 'init', 'cron', 'manual', 'service'),
+    default: 'cli',
+    meaning: 'Who started the run, for tableset_runs; the charts set it.',
+  },
+} as const satisfies SettingTable;
+
 export interface DatabaseSettings {
   readonly host: string;
   readonly port: number;

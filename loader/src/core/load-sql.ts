@@ -5,6 +5,7 @@ import type {
   TableDefinition,
 } from '@tableset/common/database/table-definition.ts';
 import { stagedColumn } from './staged-column.ts';
+import { isSpatialType } from './values/spatial.ts';
 
 /** What the statements of one table's load are made of. */
 export interface LoadTarget {
@@ -90,7 +91,7 @@ export function sameValue(column: ColumnDefinition, left: string, right: string)
   }
   if (column.json && column.characterSet === null)
     return `CAST(CAST(${a} AS CHAR) AS BINARY) <=> CAST(CAST(${b} AS CHAR) AS BINARY)`;
-  if (spatialTypes.has(column.dataType)) return `HEX(${a}) <=> HEX(${b})`;
+  if (isSpatialType(column.dataType)) return `HEX(${a}) <=> HEX(${b})`;
   return `CAST(${a} AS BINARY) <=> CAST(${b} AS BINARY)`;
 }
 
@@ -111,17 +112,6 @@ const exactTypes = new Set([
   'uuid',
   'inet4',
   'inet6',
-]);
-const spatialTypes = new Set([
-  'geometry',
-  'point',
-  'linestring',
-  'polygon',
-  'multipoint',
-  'multilinestring',
-  'multipolygon',
-  'geometrycollection',
-  'geomcollection',
 ]);
 
 /**

@@ -1,5 +1,5 @@
 import { quoteIdentifier } from '@tableset/common/database/quoting.ts';
-import type { ColumnDefinition, TableDefinition } from '@tableset/common/database/table-definition.ts';
+import type { ColumnDefinition, IndexDefinition, TableDefinition } from '@tableset/common/database/table-definition.ts';
 import type { LoadTable } from '../config/load-config.ts';
 import { loaderError } from '../errors.ts';
 
@@ -16,15 +16,8 @@ export function loadKey(task: LoadTable, definition: TableDefinition): readonly 
     throw loaderError('LOAD_KEY_UNSUITABLE', `${task.table} has no primary key, and key is not set`);
   }
   const names = wanted.map((name) => columnNamed(task, definition, name).name);
-  const sorted = [...names].sort().join('\0');
   const match = definition.indexes.find(
-    (index) =>
-      index.unique &&
-      index.parts.every((part) => part.column !== null && part.prefix === null) &&
-      index.parts
-        .map((part) => part.column ?? '')
-        .sort()
-        .join('\0') === sorted,
+    (index) => index.parts.every((part) => part.column !== null && part.prefix === null) && isUniqueOver(index, names),
   );
   if (!match)
     throw loaderError('LOAD_KEY_UNSUITABLE', `${task.table} has no unique key over exactly (${names.join(', ')})`);
@@ -150,17 +143,15 @@ export function publishMode(
   return selfReference ? 'delta' : 'direct';
 }
 
+/** True for a unique index over exactly these columns, in whatever order. */
+export function isUniqueOver(index: IndexDefinition, columns: readonly string[]): boolean {
+  const indexed = index.parts.map((part) => part.column ?? '');
+  return index.unique && indexed.sort().join('\0') === [...columns].sort().join('\0');
+}
+
 /** Further unique keys than the one that rows are matched by: their values can clash between rows. */
 export function furtherUniqueColumns(definition: TableDefinition, key: readonly string[]): readonly string[] {
-  const sorted = [...key].sort().join('\0');
-  const further = definition.indexes.filter(
-    (index) =>
-      index.unique &&
-      index.parts
-        .map((part) => part.column ?? '')
-        .sort()
-        .join('\0') !== sorted,
-  );
+  const further = definition.indexes.filter((index) => index.unique && !isUniqueOver(index, key));
   return [
     ...new Set(
       further.flatMap((index) =>

@@ -5,6 +5,7 @@ import type { SchemaLock } from '@tableset/common/database/lock.ts';
 import { quoteIdentifier, quoteTable } from '@tableset/common/database/quoting.ts';
 import { withoutCounter } from '@tableset/common/database/read-table.ts';
 import type { TableDefinition } from '@tableset/common/database/table-definition.ts';
+import { isUniqueOver } from '../core/table-rules.ts';
 import { loaderError } from '../errors.ts';
 import { duplicateCheck } from './duplicates.ts';
 import type { Published } from './publish.ts';
@@ -78,17 +79,7 @@ async function dropIndexes(connection: Connection, stage: string, load: TableLoa
 
 /** Without the unique index over the key, the same row twice would be found only when it is too late to leave it out. */
 function keyIndexes(definition: TableDefinition, key: readonly string[]): readonly string[] {
-  const sorted = [...key].sort().join('\0');
-  return definition.indexes
-    .filter(
-      ({ unique, parts }) =>
-        unique &&
-        parts
-          .map(({ column }) => column ?? '')
-          .sort()
-          .join('\0') === sorted,
-    )
-    .map(({ name }) => name);
+  return definition.indexes.filter((index) => isUniqueOver(index, key)).map(({ name }) => name);
 }
 
 function indexName(line: string): string {
