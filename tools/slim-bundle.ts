@@ -6,6 +6,7 @@ import type { Plugin } from 'esbuild';
  * Leaves out of a bundle what mysql2 loads and the images never use, because it is a third of a start: mysql2's pools, its
  * server, the tables of foreign character sets (sessions speak utf8mb4 alone) and Amazon's certificates; TLS,
  * zlib and the names of errors are loaded when they are needed. Fails where mysql2 no longer reads as expected, rather than bundling something else.
+ * Of pino it leaves out what writes to files and threads: the programs give it a destination of their own.
  */
 export const slimBundle: Plugin = {
   name: 'slim-bundle',
@@ -45,5 +46,15 @@ export const slimBundle: Plugin = {
       contents: 'module.exports = {};',
       loader: 'js',
     }));
+    build.onLoad({ filter: /[\\/]node_modules[\\/](sonic-boom|thread-stream)[\\/]index\.js$/ }, () => ({
+      contents: 'module.exports = class NotBundled {};',
+      loader: 'js',
+    }));
+    build.onLoad({ filter: /[\\/]node_modules[\\/]pino[\\/]lib[\\/]tools\.js$/ }, async ({ path }) => {
+      const source = await readFile(path, 'utf8');
+      const threads = "const { isMainThread } = require('worker_threads')";
+      if (!source.includes(threads)) throw new Error('pino no longer asks for its thread as it did: see tools/slim-bundle.ts');
+      return { contents: source.replace(threads, 'const isMainThread = true'), loader: 'js' };
+    });
   },
 };
