@@ -7,5 +7,7 @@ export interface Case {
   readonly promise: string;
   /** Runs in every CI run; the others with --all. */
   readonly core: boolean;
+  /** For cases that are about time: runs after all others, with nothing beside it. */
+  readonly alone?: boolean;
   run(scene: Scene): Promise<void>;
 }

@@ -52,6 +52,8 @@ export async function startDatabase(cluster: Cluster): Promise<void> {
     ...where,
     '--create-namespace',
     '--wait',
+    '--timeout',
+    '300s',
     '--values',
     '-',
   ];
@@ -60,6 +62,12 @@ export async function startDatabase(cluster: Cluster): Promise<void> {
     await cluster.sql('SELECT 1');
     return true;
   });
+}
+
+/** Removes the database server and its namespace; cases have removed their own. */
+export async function removeDatabase(cluster: Cluster): Promise<void> {
+  const patience = ['--ignore-not-found', '--wait', '--timeout', '300s'];
+  await command('kubectl', ['--context', cluster.context, 'delete', 'namespace', databaseNamespace, ...patience]);
 }
 
 /** Where images cannot be pulled, IMAGE_LOAD hands over those that the local Docker engine has. */

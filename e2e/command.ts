@@ -44,7 +44,7 @@ export async function command(program: string, args: readonly string[], options:
 export async function eventually<Answer>(
   what: string,
   ask: () => Promise<Answer | undefined | false>,
-  seconds = 90,
+  seconds = 240,
 ): Promise<Answer> {
   const deadline = Date.now() + seconds * 1000;
   let last: unknown;

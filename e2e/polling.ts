@@ -1,13 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { pause } from './command.ts';
+import { eventually, pause } from './command.ts';
 import type { Product, Scene } from './scene.ts';
 
 /** A client that asks the shop for its products again and again, through the API server. */
 export class Polling {
   readonly failures: string[] = [];
-  answers = 0;
+  #answers = 0;
   readonly #proxy: ChildProcess;
   readonly #check: (products: readonly Product[]) => string | undefined;
   #stopped = false;
@@ -34,9 +34,9 @@ export class Polling {
   async #ask(url: string): Promise<void> {
     while (!this.#stopped) {
       try {
-        const response = await fetch(url, { signal: AbortSignal.timeout(10_000) });
+        const response = await fetch(url, { signal: AbortSignal.timeout(60_000) });
         const body = await response.text();
-        this.answers++;
+        this.#answers++;
         if (response.status === 200) {
           // The example's own shape.
           const fault = this.#check((JSON.parse(body) as { products: Product[] }).products);
@@ -47,6 +47,11 @@ export class Polling {
       }
       await pause(20);
     }
+  }
+
+  /** Waits until the client has had so many answers, right ones or wrong ones. */
+  async answered(count: number): Promise<void> {
+    await eventually(`the client has ${count} answers`, async () => this.#answers >= count);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -33,7 +33,12 @@ interface ContainerStatus {
 
 /** The fields of a pod that cases look at. */
 export interface Pod {
-  readonly metadata: { readonly name: string; readonly labels: Readonly<Record<string, string>>; readonly uid: string };
+  readonly metadata: {
+    readonly name: string;
+    readonly labels: Readonly<Record<string, string>>;
+    readonly uid: string;
+    readonly deletionTimestamp?: string;
+  };
   readonly spec: { readonly initContainers?: readonly { readonly name: string }[] };
   readonly status: {
     readonly phase: string;
@@ -73,7 +78,8 @@ export class Scene {
 
   /** Removes namespace, schema and account, and waits until they are gone. */
   async close(): Promise<void> {
-    await command('kubectl', this.#where('delete', 'namespace', this.namespace, '--ignore-not-found', '--wait'));
+    const patience = ['--ignore-not-found', '--wait', '--timeout', '300s'];
+    await command('kubectl', this.#where('delete', 'namespace', this.namespace, ...patience));
     await this.#cluster.sql(`DROP DATABASE IF EXISTS ${this.schema}; DROP USER IF EXISTS '${this.schema}'@'%';`);
   }
 
@@ -94,7 +100,7 @@ export class Scene {
   async helm(verb: string, chart: string, values: Values = {}, ...flags: readonly string[]): Promise<CommandResult> {
     const release = chart.split('/').at(-1) ?? chart;
     const all = [verb, release, join(chartsFolder, chart), '--kube-context', this.#cluster.context];
-    const args = [...all, '--namespace', this.namespace, '--values', '-', '--timeout', '150s', ...flags];
+    const args = [...all, '--namespace', this.namespace, '--values', '-', '--timeout', '300s', ...flags];
     return await attempt(this.#cluster.helm, args, { input: JSON.stringify(values) });
   }
 
@@ -107,22 +113,28 @@ export class Scene {
   /** Runs a release's own tests. */
   async helmTest(release: string): Promise<void> {
     const where = ['--kube-context', this.#cluster.context, '--namespace', this.namespace];
-    const printed = await command(this.#cluster.helm, ['test', release, '--logs', ...where]);
+    const printed = await command(this.#cluster.helm, ['test', release, '--timeout', '300s', ...where]);
     if (!/Phase: +Succeeded/.test(printed)) throw new Error(`the tests of ${release} did not succeed:\n${printed}`);
   }
 
   async uninstall(...releases: readonly string[]): Promise<void> {
     const where = ['--kube-context', this.#cluster.context, '--namespace', this.namespace];
-    await command(this.#cluster.helm, ['uninstall', ...releases, '--wait', ...where]);
+    await command(this.#cluster.helm, ['uninstall', ...releases, '--wait', '--timeout', '300s', ...where]);
   }
 
   /** The CronJob that loads the example shop's data, and the ConfigMap that the shop's init container reads. */
   async installLoad(values: Values = {}): Promise<void> {
     const shop = await readFile(join(chartsFolder, '..', 'examples/order-food/kubernetes/database-load.yaml'), 'utf8');
-    const own = { image: { tag: imageTag, pullPolicy: 'Never' }, database: this.database(), resources: small };
+    const own = {
+      image: { tag: imageTag, pullPolicy: 'Never' },
+      database: this.database(),
+      resources: small,
+      // The standard schedule could come due in the middle of a case.
+      cronjob: { schedule: '0 0 1 1 *' },
+    };
     // Values that bring a configuration of their own do not want the shop's files.
     const content = values['config'] === undefined ? parse(shop) : {};
-    await this.install('database-load', { ...content, ...own, ...values }, '--wait');
+    await this.install('database-load', merged({ ...content, ...own }, values), '--wait');
   }
 
   /** The shop itself. */
@@ -166,6 +178,11 @@ export class Scene {
     return list.items;
   }
 
+  async pod(name: string): Promise<Pod> {
+    // kubectl prints what the API server has.
+    return JSON.parse(await this.kubectl('get', 'pod', name, '-o', 'json')) as Pod;
+  }
+
   /** What the shop answers through the API server's proxy. */
   async products(): Promise<readonly Product[]> {
     const path = `/api/v1/namespaces/${this.namespace}/services/order-food:80/proxy/products`;
@@ -180,7 +197,7 @@ export class Scene {
   }
 
   /** Waits for a Job's end. */
-  async jobEnd(name: string, seconds = 120): Promise<'Complete' | 'Failed'> {
+  async jobEnd(name: string, seconds = 300): Promise<'Complete' | 'Failed'> {
     return await eventually(
       `job ${name} ends`,
       async () => {
@@ -201,6 +218,7 @@ export class Scene {
         ['logs', '-l', 'app.kubernetes.io/name=order-food', '-c', 'database-migration', '--tail', '5', '--prefix'],
         ['logs', '-l', 'app.kubernetes.io/name=order-food', '-c', 'database-load', '--tail', '5', '--prefix'],
         ['logs', '-l', 'app.kubernetes.io/name=database-load', '--tail', '5', '--prefix'],
+        ['logs', '-l', 'app.kubernetes.io/component=test', '--tail', '20', '--prefix'],
       ].map(async (args) => {
         const { stdout, stderr } = await attempt('kubectl', this.#where(...args));
         return `$ kubectl ${args.join(' ')}\n${stdout.slice(-6000)}${stderr.slice(-1000)}`;

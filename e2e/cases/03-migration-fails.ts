@@ -14,8 +14,11 @@ const migrationFails: Case = {
   async run(scene) {
     await scene.installApp(withMigrations(broken));
     await seeFailure(scene, 'app.kubernetes.io/name=order-food');
-    const log = await scene.kubectl('logs', 'deployment/order-food', '-c', 'database-migration');
-    expectThat(log.includes('0001_menu.sql') && log.includes('MIGRATION'), 'one command shows file and code', log);
+    await eventually('one command shows file and code', async () => {
+      // For an instant after each restart there is no line yet.
+      const log = await scene.kubectl('logs', 'deployment/order-food', '-c', 'database-migration');
+      return log.includes('0001_menu.sql') && log.includes('MIGRATION');
+    });
     await scene.installApp(withMigrations(right), '--wait');
     expectThat((await scene.count('SELECT COUNT(*) FROM menu')) === 0, 'the table is there');
     await scene.uninstall('order-food');
@@ -39,6 +42,14 @@ async function statefulSet(scene: Scene): Promise<void> {
   await scene.install('test/consumer', values(broken));
   await seeFailure(scene, 'app=consumer');
   await scene.install('test/consumer', values(right));
+  // Deleted before the controller has seen the new template, the pod would come back with the old one.
+  await scene.kubectl(
+    'wait',
+    'statefulset/consumer',
+    '--for',
+    'jsonpath={.status.observedGeneration}=2',
+    '--timeout=240s',
+  );
   await scene.kubectl('delete', 'pod', 'consumer-0');
   await eventually('the StatefulSet’s new pod is ready', async () => (await scene.pods('app=consumer')).some(isReady));
 }

@@ -16,8 +16,11 @@ const loadFails: Case = {
       return pod === undefined ? undefined : endOf(pod, 'database-load');
     });
     expectThat(end.exitCode === 3, 'it ended with 3: refused', end);
-    const log = await scene.kubectl('logs', 'deployment/order-food', '-c', 'database-load');
-    expectThat(log.includes('products.csv') && log.includes('price'), 'one command shows file and column', log);
+    await eventually('one command shows file and column', async () => {
+      // For an instant after each restart there is no line yet.
+      const log = await scene.kubectl('logs', 'deployment/order-food', '-c', 'database-load');
+      return log.includes('products.csv') && log.includes('price');
+    });
     expectThat((await scene.count('SELECT COUNT(*) FROM products')) === 0, 'nothing of the file was loaded');
     await scene.installApp(withPrice('1.00'), '--wait');
     expectThat((await scene.products()).length === 10, 'the shop lists its products');

@@ -1,7 +1,7 @@
 import type { Case } from '../case.ts';
 import { eventually, expectThat } from '../command.ts';
+import { Gate, gatedRows, gatedTable } from '../gate.ts';
 import { isReady } from '../scene.ts';
-import { isReading, slowLoad, slowTable } from '../slow-load.ts';
 
 /** SIGKILL leaves nothing behind that somebody would have to unlock. */
 const kills: Case = {
@@ -9,16 +9,18 @@ const kills: Case = {
   promise: 'a killed app pod and a load killed midway converge by themselves',
   core: false,
   async run(scene) {
-    await scene.sql(slowTable);
-    await scene.installLoad(slowLoad(scene, 10));
+    await scene.sql(gatedTable);
+    await using gate = await Gate.shut(scene);
+    await scene.installLoad(gate.values());
     const job = await scene.runNow('killed');
     const pod = await eventually('the run reads its source', async () => {
       const [found] = await scene.pods(`batch.kubernetes.io/job-name=${job}`);
-      return found?.status.phase === 'Running' && (await isReading(scene)) ? found.metadata.name : undefined;
+      return found?.status.phase === 'Running' && (await gate.isReached()) ? found.metadata.name : undefined;
     });
     await scene.kubectl('delete', 'pod', pod, '--grace-period', '0', '--force');
+    await gate.open();
     expectThat((await scene.jobEnd(job)) === 'Complete', 'the next pod does it all');
-    expectThat((await scene.count('SELECT COUNT(*) FROM slow_rows')) === 20, 'every row is there');
+    expectThat((await scene.count('SELECT COUNT(*) FROM gated_rows')) === gatedRows, 'every row is there');
 
     await scene.installLoad();
     await scene.installApp({}, '--wait');

@@ -34,7 +34,7 @@ const rollback: Case = {
         '-o',
         'jsonpath={.items[*].status.initContainerStatuses[0].lastState.terminated.exitCode}',
       );
-      return status.includes('3');
+      return status.split(' ').includes('3');
     });
   },
 };

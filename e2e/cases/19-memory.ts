@@ -21,7 +21,7 @@ const memory: Case = {
       cronjob: { restartPolicy: 'Never', backoffLimit: 0 },
     });
     expectThat(
-      (await scene.jobEnd(await scene.runNow('million'), 300)) === 'Complete',
+      (await scene.jobEnd(await scene.runNow('million'), 900)) === 'Complete',
       'the run succeeded at its first try',
     );
     expectThat((await scene.count('SELECT COUNT(*) FROM readings')) === 1_000_000, 'every row is there');

@@ -1,19 +1,29 @@
 import type { Case } from '../case.ts';
 import { expectThat } from '../command.ts';
 
-/** Every namespace of these cases enforces the restricted standard, so every pod passes it. No secret's value shows anywhere. */
+/** What a quota often asks of every container. */
+const hard = { pods: '10', 'requests.cpu': '2', 'requests.memory': '2Gi', 'limits.cpu': '8', 'limits.memory': '4Gi' };
+const resources = { requests: { cpu: '5m', memory: '32Mi' }, limits: { cpu: '1', memory: '256Mi' } };
+/** As OpenShift sets it: any user, in the root group. */
+const podSecurityContext = { runAsUser: 1_000_650_000, runAsGroup: 0, fsGroup: 1_000_650_000 };
+
+/**
+ * Every namespace of these cases enforces the restricted standard, so every pod passes it; here they run as any user, and within a
+ * quota too. No secret's value shows anywhere.
+ */
 const secrets: Case = {
   number: 20,
-  promise: 'pods pass enforce: restricted, and no secret’s value is in manifests, logs or events',
+  promise: 'pods pass enforce: restricted, any user id and a quota; no secret’s value is in manifests, logs or events',
   core: false,
   async run(scene) {
-    await scene.installLoad({ logLevel: 'debug' });
-    const logLevel = 'debug';
-    await scene.installApp(
-      { initContainers: { databaseMigration: { logLevel }, databaseLoad: { logLevel } } },
-      '--wait',
-    );
+    await scene.apply({ apiVersion: 'v1', kind: 'ResourceQuota', metadata: { name: 'team' }, spec: { hard } });
+    await scene.kubectl('wait', 'resourcequota/team', '--for', 'jsonpath={.status.hard.pods}=10', '--timeout', '240s');
+    const everywhere = { logLevel: 'debug', resources };
+    await scene.installLoad({ ...everywhere, podSecurityContext });
+    const initContainers = { databaseMigration: everywhere, databaseLoad: everywhere };
+    await scene.installApp({ initContainers, resources, podSecurityContext }, '--wait');
     expectThat((await scene.jobEnd(await scene.runNow('by-hand'))) === 'Complete', 'the run succeeded');
+    for (const release of ['order-food', 'database-load']) await scene.helmTest(release);
     const enforced = await scene.kubectl('get', 'namespace', scene.namespace, '-o', 'jsonpath={.metadata.labels}');
     expectThat(
       enforced.includes('"pod-security.kubernetes.io/enforce":"restricted"'),

@@ -17,16 +17,17 @@ const deployScript: Case = {
     const folder = await mkdtemp(join(tmpdir(), 'tableset-deploy-'));
     const env = { ...process.env, PATH: `${dirname(await findHelm())}:${process.env['PATH']}` };
     const values = join(folder, 'values.yaml');
-    const options = ['--context', scene.context, '--namespace', scene.namespace, '--timeout', '60s'];
-    const deploy = (...args: readonly string[]) => attempt(script, [...args, ...options], { env });
-    const install = ['deploy', '--tag', imageTag, '--values', values];
+    const options = ['--context', scene.context, '--namespace', scene.namespace, '--timeout', '300s'];
+    // Of two timeouts the last one counts.
+    const deploy = (verb: string, ...args: readonly string[]) => attempt(script, [verb, ...options, ...args], { env });
+    const install = ['--tag', imageTag, '--values', values];
     try {
       await writeFile(values, JSON.stringify({ database: scene.database(), image: { pullPolicy: 'Never' } }));
-      const dry = await deploy(...install, '--dry-run');
+      const dry = await deploy('deploy', ...install, '--dry-run');
       expectThat(dry.code === 0 && dry.stdout.includes('(server dry run)'), 'the API server takes it all', dry);
       expectThat((await scene.kubectl('get', 'deployments', '-o', 'name')) === '', 'a dry run makes nothing');
       for (const time of ['first', 'second']) {
-        const { code, stdout, stderr } = await deploy(...install);
+        const { code, stdout, stderr } = await deploy('deploy', ...install);
         expectThat(code === 0 && stdout.includes('The shop is up'), `the ${time} deploy succeeds`, stderr);
       }
       for (const verb of ['status', 'run-now', 'logs']) {
@@ -35,7 +36,7 @@ const deployScript: Case = {
       }
       const wrong = { ...scene.database(), user: 'nobody' };
       await writeFile(values, JSON.stringify({ database: wrong, image: { pullPolicy: 'Never' } }));
-      const failed = await deploy(...install);
+      const failed = await deploy('deploy', ...install, '--timeout', '60s');
       expectThat(failed.code === 1, 'a deploy that cannot log in fails', failed);
       expectThat(
         /container database-migration ended with exit code \d/.test(failed.stderr),
