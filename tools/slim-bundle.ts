@@ -53,7 +53,8 @@ export const slimBundle: Plugin = {
     build.onLoad({ filter: /[\\/]node_modules[\\/]pino[\\/]lib[\\/]tools\.js$/ }, async ({ path }) => {
       const source = await readFile(path, 'utf8');
       const threads = "const { isMainThread } = require('worker_threads')";
-      if (!source.includes(threads)) throw new Error('pino no longer asks for its thread as it did: see tools/slim-bundle.ts');
+      if (!source.includes(threads))
+        throw new Error('pino no longer asks for its thread as it did: see tools/slim-bundle.ts');
       return { contents: source.replace(threads, 'const isMainThread = true'), loader: 'js' };
     });
   },
