@@ -46,8 +46,8 @@ function configurationDocument(): string {
     '# Flags and variables\n',
     ...programSections('migrator', migratorVerbs),
     ...programSections('loader', loaderVerbs),
-    '# The load configuration\n',
-    'The file that `loader load --config` reads. `loader validate` checks one, `loader schema` prints its JSON Schema for editors.\n',
+    '# The configuration file\n',
+    'The file that `loader --config` names; it has `load`, `archive` or both. `loader validate` checks one, `loader schema` prints its JSON Schema for editors.\n',
     configurationReference(),
   ].join('\n');
 }

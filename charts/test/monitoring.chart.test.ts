@@ -8,7 +8,8 @@ import { orSkip } from './or-skip.ts';
 import { find, isRecord, render, run, valueAt } from './render.ts';
 
 async function rules(): Promise<unknown> {
-  const values = { prometheusRule: { enabled: true } };
+  const cronjob = { enabled: true };
+  const values = { prometheusRule: cronjob, archive: { cronjob }, purge: { cronjob } };
   return valueAt(find(await render('database-load', { values }), 'PrometheusRule'), 'spec');
 }
 
@@ -29,8 +30,15 @@ test('every alert fires when it should and is silent when it should be', async (
 test('every alert has a case that fires it', async () => {
   const cases = await readFile(join(import.meta.dirname, 'alerts.yaml'), 'utf8');
   const names = [...JSON.stringify(await rules()).matchAll(/"alert":"(\w+)"/g)].map(([, name]) => name ?? '');
-  expect(names).toHaveLength(6);
+  expect(names).toHaveLength(16);
   for (const name of names) expect(cases).toMatch(new RegExp(`alertname: ${name}\\n +exp_alerts:\\n +- exp_labels`));
+});
+
+test('there are no alerts for CronJobs that there are not', async () => {
+  const values = { prometheusRule: { enabled: true } };
+  const rule = find(await render('database-load', { values }), 'PrometheusRule');
+  expect(valueAt(rule, 'spec.groups[0].rules')).toHaveLength(6);
+  expect(JSON.stringify(rule)).not.toMatch(/Database(Archive|Purge)/);
 });
 
 test('the dashboard is JSON whose queries name the release and parse', async (context) => {

@@ -211,10 +211,12 @@ describe('the CronJob and the Job', () => {
 
   test('names stay within what Kubernetes takes for a CronJob, whatever the release is called', async () => {
     const release = 'a-release-of-a-very-long-name-as-helm-still-takes-it';
+    const enabled = { enabled: true };
     for (const chart of ['order-food', 'database-load']) {
       for (const manifest of await render(chart, {
         release,
-        values: chart === 'order-food' ? {} : { job: { enabled: true } },
+        values:
+          chart === 'order-food' ? {} : { job: enabled, archive: { cronjob: enabled }, purge: { cronjob: enabled } },
       })) {
         const limit = manifest['kind'] === 'CronJob' ? 52 : 63;
         expect(String(valueAt(manifest, 'metadata.name')).length).toBeLessThanOrEqual(limit);
@@ -223,15 +225,83 @@ describe('the CronJob and the Job', () => {
   });
 
   test('their pods run under the same NetworkPolicy', async () => {
-    const values = { networkPolicy: { enabled: true }, job: { enabled: true } };
+    const enabled = { enabled: true };
+    const values = { networkPolicy: enabled, job: enabled, archive: { cronjob: enabled }, purge: { cronjob: enabled } };
     const manifests = await render('database-load', { values });
     const selector = valueAt(find(manifests, 'NetworkPolicy'), 'spec.podSelector.matchLabels') as Record<
       string,
       string
     >;
-    for (const pod of podsOf(manifests).filter(({ owner }) => !owner.startsWith('Pod '))) {
+    const expressions = valueAt(find(manifests, 'NetworkPolicy'), 'spec.podSelector.matchExpressions');
+    const pods = podsOf(manifests).filter(({ owner }) => !owner.startsWith('Pod '));
+    expect(pods).toHaveLength(4);
+    for (const pod of pods) {
       expect(pod.labels).toMatchObject(selector);
+      const component = pod.labels['app.kubernetes.io/component'];
+      expect(expressions).toEqual([
+        { key: 'app.kubernetes.io/component', operator: 'In', values: expect.arrayContaining([component]) },
+      ]);
     }
+  });
+});
+
+describe('archive and purge', () => {
+  const enabled = { cronjob: { enabled: true } };
+  const both = { archive: enabled, purge: enabled };
+  const jobOf = (cronjob: Manifest | undefined) => valueAt(cronjob, 'spec.jobTemplate.spec.template.spec');
+
+  test('are off by default, and then CronJobs of their own with the names and times that users rely on', async () => {
+    const names = (manifests: readonly Manifest[]) =>
+      manifests.filter(({ kind }) => kind === 'CronJob').map((each) => valueAt(each, 'metadata.name'));
+    expect(names(await render('database-load'))).toEqual(['database-load']);
+    const manifests = await render('database-load', { values: both });
+    expect(names(manifests)).toEqual(['database-load', 'database-load-archive', 'database-load-purge']);
+    for (const [verb, schedule] of [
+      ['archive', '0 2 * * *'],
+      ['purge', '0 3 * * *'],
+    ]) {
+      const cronjob = find(manifests, 'CronJob', `database-load-${verb}`);
+      expect(valueAt(cronjob, 'spec')).toMatchObject({ schedule, timeZone: 'Etc/UTC', concurrencyPolicy: 'Forbid' });
+      const container = valueAt(jobOf(cronjob), 'containers[database-load]');
+      expect(valueAt(container, 'args')).toEqual([verb]);
+      expect(valueAt(container, 'env[ON_BUSY].value')).toBe('skip');
+      expect(valueAt(container, 'env[RUN_TRIGGER].value')).toBe('cron');
+      expect(valueAt(container, 'env[LOAD_IF_CHANGED]')).toBeUndefined();
+      expect(valueAt(cronjob, 'spec.jobTemplate.metadata.labels')).toMatchObject({
+        'app.kubernetes.io/name': 'database-load',
+        'app.kubernetes.io/component': verb,
+      });
+    }
+  });
+
+  test('differ from the pods that load in their arguments, labels, account and stores alone', async () => {
+    const stores = { existingClaim: 'cold', existingSecrets: ['archive-db'] };
+    const values = { ...both, stores, tables: ['products'], extraArgs: ['--x'], ifChanged: true };
+    const manifests = await render('database-load', { values });
+    const load = jobOf(find(manifests, 'CronJob', 'database-load')) as Record<string, unknown>;
+    for (const verb of ['archive', 'purge']) {
+      const pod = jobOf(find(manifests, 'CronJob', `database-load-${verb}`)) as Record<string, unknown>;
+      const { containers: _theirs, volumes: _volumes, ...rest } = pod;
+      const { containers: _own, volumes: _ownVolumes, ...ownRest } = load;
+      expect(rest).toEqual(ownRest);
+      expect(valueAt(pod, 'containers[0].args')).toEqual([verb]);
+      expect(valueAt(pod, 'containers[0].volumeMounts[/archive]')).toEqual({ name: 'store', mountPath: '/archive' });
+      for (const key of ['image', 'resources', 'securityContext'])
+        expect(valueAt(pod, `containers[0].${key}`)).toEqual(valueAt(load, `containers[0].${key}`));
+    }
+    expect(JSON.stringify(load)).not.toContain('archive-db');
+    expect(JSON.stringify(load)).not.toContain('"cold"');
+  });
+
+  test('leave the pods that load as they were', async () => {
+    const spec = async (values: object) =>
+      valueAt(find(await render('database-load', { values: { ...values } }), 'CronJob'), 'spec');
+    expect(await spec(both)).toEqual(await spec({}));
+  });
+
+  test('name the value that is wrong', async () => {
+    const cronjob = { enabled: true, podFailurePolicy: { enabled: true } };
+    expect(await refusal('database-load', { purge: { cronjob } })).toContain('purge.cronjob.restartPolicy=Never');
   });
 });
 

@@ -46,3 +46,23 @@ export const loadSettingTable = {
   ...databaseSettingTable,
   ...lockSettingTable,
 } as const satisfies SettingTable;
+
+/** Settings of `loader archive`. */
+export const archiveSettingTable = {
+  ...configSettingTable,
+  table: {
+    flag: 'table',
+    kind: list('TABLE'),
+    defaultMeaning: 'all',
+    meaning: 'Only these tables of the file; may be given several times.',
+  },
+  dryRun: {
+    flag: 'dry-run',
+    kind: toggle(),
+    default: false,
+    meaning: 'Show exactly what would be archived, and write nothing.',
+  },
+  ...triggerSettingTable,
+  ...databaseSettingTable,
+  ...lockSettingTable,
+} as const satisfies SettingTable;

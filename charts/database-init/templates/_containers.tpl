@@ -50,16 +50,21 @@ volumeMounts:
 
 {{/*
 One database-load container, as init container or in a Job:
-(dict "root" "shared" "database" "settings" "configMap" "trigger" "path" and optionally "arguments").
-`settings` is what initContainers.databaseLoad has. `configMap` is its name, empty for the image's own content.
+(dict "root" "shared" "database" "settings" "configMap" "trigger" "path" and optionally "verb" and "arguments").
+`verb` is `load` if it is left out. `settings` is what initContainers.databaseLoad has. `configMap` is its name, empty for the image's own content.
 */}}
 {{- define "tableset.loadContainer" -}}
 {{- $own := .settings -}}
+{{- $verb := .verb | default "load" -}}
+{{- $verbEnv := list (dict "name" "CONFIG_FILE" "value" "/config/config.yaml") -}}
+{{- if eq $verb "load" -}}
+{{- $verbEnv = append $verbEnv (dict "name" "LOAD_IF_CHANGED" "value" ($own.ifChanged | toString)) -}}
+{{- end -}}
 name: database-load
 image: {{ include "tableset.image" (dict "root" .root "shared" .shared "image" $own.image "path" (printf "%s.image" .path)) | quote }}
 imagePullPolicy: {{ include "tableset.pullPolicy" (dict "shared" .shared "image" $own.image "path" (printf "%s.image" .path)) }}
 args:
-  - load
+  - {{ $verb }}
   {{- range .arguments }}
   - {{ . | quote }}
   {{- end }}
@@ -73,7 +78,7 @@ env:
   {{- include "tableset.env" (dict "path" .path "extra" $own.extraEnv "ours" (concat
         (include "tableset.databaseEnv" (dict "database" .database "own" ($own.database | default dict)) | fromYamlArray)
         (include "tableset.runEnv" (dict "settings" $own "trigger" .trigger) | fromYamlArray)
-        (list (dict "name" "CONFIG_FILE" "value" "/config/config.yaml") (dict "name" "LOAD_IF_CHANGED" "value" ($own.ifChanged | toString))))) | nindent 2 }}
+        $verbEnv)) | nindent 2 }}
 {{- with $own.extraEnvFrom }}
 envFrom:
   {{- toYaml . | nindent 2 }}

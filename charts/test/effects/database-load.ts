@@ -1,5 +1,14 @@
 import { expect } from 'vitest';
-import { databaseEffects, type Effect, imageEffects, loadEffects, podEffects, runEffects } from './shared.ts';
+import { withValue } from '../render.ts';
+import {
+  accountEffects,
+  databaseEffects,
+  type Effect,
+  imageEffects,
+  loadEffects,
+  podEffects,
+  runEffects,
+} from './shared.ts';
 
 /** Every value of the chart database-load, and what it must bring about. */
 export function databaseLoadEffects(): Record<string, Effect> {
@@ -20,33 +29,88 @@ export function databaseLoadEffects(): Record<string, Effect> {
       at: 'ConfigMap binaryData[products.csv]',
       is: expect.stringMatching(/^[A-Za-z0-9+/]+=*$/),
     },
-    ...cronjobEffects(job),
+    ...cronjobEffects('cronjob', 'CronJob', {}),
+    ...verbEffects('archive'),
+    ...verbEffects('purge'),
+    ...storeEffects(),
     ...jobEffects(),
     ...toggleEffects(),
   };
 }
 
-function cronjobEffects(job: string): Record<string, Effect> {
+/** Values of the CronJob `object` that stand at `values`; `enabled` are those that it needs. */
+function cronjobEffects(
+  values: string,
+  object: string,
+  enabled: Readonly<Record<string, unknown>>,
+): Record<string, Effect> {
+  const job = `${object} spec.jobTemplate.spec`;
+  const effect = (name: string, set: unknown, at: string, is: unknown = set): Record<string, Effect> => ({
+    [`${values}.${name}`]: { set, with: enabled, at, is },
+  });
   return {
-    'cronjob.enabled': { set: false, at: 'CronJob', is: undefined },
-    'cronjob.schedule': { set: '5 4 * * *', at: 'CronJob spec.schedule', is: '5 4 * * *' },
-    'cronjob.timeZone': { set: 'Europe/Berlin', at: 'CronJob spec.timeZone', is: 'Europe/Berlin' },
-    'cronjob.concurrencyPolicy': { set: 'Replace', at: 'CronJob spec.concurrencyPolicy', is: 'Replace' },
-    'cronjob.successfulJobsHistoryLimit': { set: 1, at: 'CronJob spec.successfulJobsHistoryLimit', is: 1 },
-    'cronjob.failedJobsHistoryLimit': { set: 1, at: 'CronJob spec.failedJobsHistoryLimit', is: 1 },
-    'cronjob.backoffLimit': { set: 6, at: `${job}.backoffLimit`, is: 6 },
-    'cronjob.restartPolicy': { set: 'Never', at: `${job}.template.spec.restartPolicy`, is: 'Never' },
-    'cronjob.suspend': { set: true, at: 'CronJob spec.suspend', is: true },
-    'cronjob.startingDeadlineSeconds': { set: 60, at: 'CronJob spec.startingDeadlineSeconds', is: 60 },
-    'cronjob.activeDeadlineSeconds': { set: 60, at: `${job}.activeDeadlineSeconds`, is: 60 },
-    'cronjob.ttlSecondsAfterFinished': { set: 60, at: `${job}.ttlSecondsAfterFinished`, is: 60 },
-    'cronjob.podFailurePolicy.enabled': {
+    ...effect('schedule', '5 4 * * *', `${object} spec.schedule`),
+    ...effect('timeZone', 'Europe/Berlin', `${object} spec.timeZone`),
+    ...effect('concurrencyPolicy', 'Replace', `${object} spec.concurrencyPolicy`),
+    ...effect('successfulJobsHistoryLimit', 1, `${object} spec.successfulJobsHistoryLimit`),
+    ...effect('failedJobsHistoryLimit', 1, `${object} spec.failedJobsHistoryLimit`),
+    ...effect('backoffLimit', 6, `${job}.backoffLimit`),
+    ...effect('restartPolicy', 'Never', `${job}.template.spec.restartPolicy`),
+    ...effect('suspend', true, `${object} spec.suspend`),
+    ...effect('startingDeadlineSeconds', 60, `${object} spec.startingDeadlineSeconds`),
+    ...effect('activeDeadlineSeconds', 60, `${job}.activeDeadlineSeconds`),
+    ...effect('ttlSecondsAfterFinished', 60, `${job}.ttlSecondsAfterFinished`),
+    ...effect('annotations', { a: 'b' }, `${object} metadata.annotations.a`, 'b'),
+    [`${values}.enabled`]:
+      values === 'cronjob'
+        ? { set: false, at: object, is: undefined }
+        : { set: true, at: `${object} kind`, is: 'CronJob' },
+    [`${values}.podFailurePolicy.enabled`]: {
       set: true,
-      with: { cronjob: { restartPolicy: 'Never' } },
+      with: withValue(enabled, `${values}.restartPolicy`, 'Never'),
       at: `${job}.podFailurePolicy.rules[1].onExitCodes.values`,
       is: [2, 3],
     },
-    'cronjob.annotations': { set: { a: 'b' }, at: 'CronJob metadata.annotations.a', is: 'b' },
+  };
+}
+
+function verbEffects(verb: 'archive' | 'purge'): Record<string, Effect> {
+  const enabled = { [verb]: { cronjob: { enabled: true } } };
+  const object = `CronJob/database-load-${verb}`;
+  const pod = `${object} spec.jobTemplate.spec.template.spec`;
+  const container = `${pod}.containers[database-load]`;
+  const account = accountEffects(verb, container, pod, 'database-load');
+  return {
+    ...cronjobEffects(`${verb}.cronjob`, object, enabled),
+    ...Object.fromEntries(Object.entries(account).map(([path, effect]) => [path, { ...effect, with: enabled }])),
+    [`${verb}.tables`]: { set: ['orders'], with: enabled, at: `${container}.args`, is: [verb, '--table=orders'] },
+    [`${verb}.extraArgs`]: { set: ['--dry-run'], with: enabled, at: `${container}.args`, is: [verb, '--dry-run'] },
+  };
+}
+
+function storeEffects(): Record<string, Effect> {
+  const archive = { cronjob: { enabled: true } };
+  const pod = 'CronJob/database-load-archive spec.jobTemplate.spec.template.spec';
+  const mounts = `${pod}.containers[database-load].volumeMounts`;
+  return {
+    'stores.existingClaim': {
+      set: 'cold',
+      with: { archive },
+      at: `${pod}.volumes[store].persistentVolumeClaim.claimName`,
+      is: 'cold',
+    },
+    'stores.mountPath': {
+      set: '/cold',
+      with: { archive, stores: { existingClaim: 'cold' } },
+      at: `${mounts}[/cold].name`,
+      is: 'store',
+    },
+    'stores.existingSecrets': {
+      set: ['archive-db'],
+      with: { archive },
+      at: `${mounts}[/secrets/stores/archive-db]`,
+      is: { name: 'store-secret-0', mountPath: '/secrets/stores/archive-db', readOnly: true },
+    },
   };
 }
 
@@ -72,6 +136,7 @@ function toggleEffects(): Record<string, Effect> {
   const peers = [{ podSelector: { matchLabels: { app: 'mysql' } } }];
   const egress = { ports: [{ port: 443, protocol: 'TCP' }] };
   const first = 'PrometheusRule spec.groups[0].rules[0]';
+  const archive = { cronjob: { enabled: true } };
   return {
     'networkPolicy.enabled': { set: true, at: 'NetworkPolicy metadata.name', is: 'database-load' },
     'networkPolicy.databasePeers': { set: peers, with: policy, at: 'NetworkPolicy spec.egress[1].to', is: peers },
@@ -84,6 +149,12 @@ function toggleEffects(): Record<string, Effect> {
       set: 1_234_567,
       with: rule,
       at: `${first}.expr`,
+      is: expect.stringContaining('> 1234567\n'),
+    },
+    'prometheusRule.archiveStaleAfterSeconds': {
+      set: 1_234_567,
+      with: { ...rule, archive },
+      at: 'PrometheusRule spec.groups[0].rules[5].expr',
       is: expect.stringContaining('> 1234567\n'),
     },
     'grafanaDashboard.enabled': { set: true, at: 'ConfigMap metadata.name', is: 'database-load-dashboard' },

@@ -1,8 +1,10 @@
 import type { Dialect } from '../core/encoded-rows.ts';
 import { mappingFault } from '../core/mapping-faults.ts';
 import type { TableMapping } from '../core/mapping-types.ts';
+import type { ArchiveConfig } from './archive-config.ts';
+import type { ConfigFile } from './archive-schema.ts';
 import { defaultMaxDeletes, type LoadEntryFile } from './load-schema.ts';
-import type { ConfigFile, OtherDatabase, S3Settings, WebhookSettings } from './schema.ts';
+import type { OtherDatabase, S3Settings, WebhookSettings } from './schema.ts';
 import {
   endingName,
   type Format,
@@ -33,15 +35,19 @@ export interface LoadTable
 }
 
 /** A configuration file that was read and found good. */
-export interface LoadConfig {
+export interface LoadConfig extends ArchiveConfig {
   readonly path: string;
   /** The whole file as plain values, for settings that flags and environment go before; paths under `database` are resolved. */
   readonly values: Readonly<Record<string, unknown>>;
+  /** Empty where the file only archives. */
   readonly load: readonly LoadTable[];
   readonly databases: Readonly<Record<string, OtherDatabase>>;
   readonly s3: S3Settings;
   readonly webhooks: readonly WebhookSettings[];
 }
+
+/** The sections that every file may have; one that only loads has no others. */
+export type Sections = Pick<ConfigFile, 'load' | 'databases' | 's3' | 'webhooks'>;
 
 /** Something that fits the schema and still cannot be meant. */
 export interface Complaint {
@@ -160,33 +166,13 @@ function otherComplaints(entry: LoadEntryFile): Complaint[] {
   return complaints;
 }
 
-/** What is wrong with the sections other than `load:`. */
-export function sectionComplaints(file: ConfigFile): Complaint[] {
+/** What is wrong with the sections other than `load:` and those of archives. */
+export function sectionComplaints(file: Sections): Complaint[] {
   const complaints: Complaint[] = [];
-  for (const [name, database] of Object.entries(file.databases)) {
-    if (database.passwordFile !== undefined && database.passwordEnv !== undefined) {
-      complaints.push({
-        path: ['databases', name, 'passwordEnv'],
-        message: 'passwordFile is given too; use one of them',
-        atKey: true,
-      });
-    }
-    if (database.tlsCaFile !== undefined && database.tls !== 'verify') {
-      complaints.push({
-        path: ['databases', name, 'tlsCaFile'],
-        message: `is for tls: verify; it is ${database.tls}`,
-        atKey: true,
-      });
-    }
-  }
-  if ((file.s3.accessKeyIdFile === undefined) !== (file.s3.secretAccessKeyFile === undefined)) {
-    complaints.push({
-      path: ['s3'],
-      message: 'accessKeyIdFile and secretAccessKeyFile are given together or not at all',
-    });
-  }
-  if (file.s3.endpoint !== undefined) complaints.push(...addressComplaints(file.s3.endpoint, ['s3', 'endpoint'], true));
-  const tables = file.load.map((entry) => entry.table);
+  for (const [name, database] of Object.entries(file.databases))
+    complaints.push(...serverComplaints(database, ['databases', name]));
+  complaints.push(...s3Complaints(file.s3, ['s3']));
+  const tables = (file.load ?? []).map((entry) => entry.table);
   for (const [index, webhook] of file.webhooks.entries()) {
     complaints.push(...addressComplaints(webhook.url, ['webhooks', index, 'url'], webhook.allowHttp));
     for (const [position, table] of (webhook.tables ?? []).entries()) {
@@ -198,6 +184,42 @@ export function sectionComplaints(file: ConfigFile): Complaint[] {
       }
     }
   }
+  return complaints;
+}
+
+/** What is wrong with the way to a server. */
+export function serverComplaints(
+  server: Pick<OtherDatabase, 'passwordFile' | 'passwordEnv' | 'tls' | 'tlsCaFile'>,
+  path: Complaint['path'],
+): Complaint[] {
+  const complaints: Complaint[] = [];
+  if (server.passwordFile !== undefined && server.passwordEnv !== undefined) {
+    complaints.push({
+      path: [...path, 'passwordEnv'],
+      message: 'passwordFile is given too; use one of them',
+      atKey: true,
+    });
+  }
+  if (server.tlsCaFile !== undefined && server.tls !== 'verify') {
+    complaints.push({
+      path: [...path, 'tlsCaFile'],
+      message: `is for tls: verify; it is ${server.tls}`,
+      atKey: true,
+    });
+  }
+  return complaints;
+}
+
+/** What is wrong with the way to an S3 server. */
+export function s3Complaints(s3: S3Settings, path: Complaint['path']): Complaint[] {
+  const complaints: Complaint[] = [];
+  if ((s3.accessKeyIdFile === undefined) !== (s3.secretAccessKeyFile === undefined)) {
+    complaints.push({
+      path,
+      message: 'accessKeyIdFile and secretAccessKeyFile are given together or not at all',
+    });
+  }
+  if (s3.endpoint !== undefined) complaints.push(...addressComplaints(s3.endpoint, [...path, 'endpoint'], true));
   return complaints;
 }
 
@@ -216,8 +238,8 @@ function addressComplaints(address: string, path: Complaint['path'], httpAllowed
   ];
 }
 
-/** The sections other than `load:` with their paths resolved. */
-export function resolvedSections(file: ConfigFile, values: Readonly<Record<string, unknown>>, directory: string) {
+/** The sections other than `load:` and those of archives, with their paths resolved. */
+export function resolvedSections(file: Sections, values: Readonly<Record<string, unknown>>, directory: string) {
   const resolved = <T extends object>(section: T): T => withPaths(section, directory);
   return {
     values: { ...values, ...(isRecord(values['database']) ? { database: resolved(values['database']) } : {}) },
@@ -228,7 +250,7 @@ export function resolvedSections(file: ConfigFile, values: Readonly<Record<strin
 }
 
 /** Every key that ends in File holds a path. */
-function withPaths<T extends object>(section: T, directory: string): T {
+export function withPaths<T extends object>(section: T, directory: string): T {
   const entries = Object.entries(section).map(([key, value]) => [
     key,
     key.endsWith('File') && typeof value === 'string' ? fromDirectory(value, directory) : value,

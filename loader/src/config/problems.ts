@@ -75,6 +75,8 @@ function takes(issue: Issue): string {
         ? `takes a number of at most ${issue.maximum}`
         : `takes at most ${counted(issue.maximum, issue.origin)}`;
     case 'invalid_format':
+      // A schema's own words, where it has some.
+      if (issue.message.startsWith('takes ')) return issue.message;
       return issue.pattern === undefined ? `takes a ${issue.format}` : `takes text of the form ${issue.pattern}`;
     default:
       return issue.message || 'takes another value';

@@ -13,6 +13,7 @@ import {
   parseDocument,
   visit,
 } from 'yaml';
+import { type ArchiveConfig, standardLimits } from './archive-config.ts';
 import {
   type Complaint,
   type LoadConfig,
@@ -39,11 +40,14 @@ const fileBytesMax = 4 * 1024 * 1024;
 const problemsMax = 50;
 const aliasesMax = 100;
 
+type Environment = Readonly<Record<string, string | undefined>>;
+
 /**
  * Reads and checks the configuration file.
+ * @param env that passwords of stores may be read from, when they are first needed
  * @throws AppError CONFIG_UNREADABLE, or CONFIG_INVALID naming every fault with its position.
  */
-export async function readConfig(path: string): Promise<LoadConfig> {
+export async function readConfig(path: string, env: Environment = process.env): Promise<LoadConfig> {
   let content: Buffer;
   try {
     content = await readFile(path);
@@ -63,31 +67,45 @@ export async function readConfig(path: string): Promise<LoadConfig> {
   } catch (cause) {
     throw commonError('CONFIG_INVALID', `${path} is not UTF-8`, { cause });
   }
-  return validateConfig(text, path);
+  return await validateConfig(text, path, env);
 }
 
 /**
  * Checks the text of a configuration file without touching anything. Relative paths in it are taken from the folder of `path`.
  * @throws AppError CONFIG_INVALID with all problems, one a line in the message and as `details.problems`.
  */
-export function validateConfig(text: string, path: string): LoadConfig {
+export async function validateConfig(text: string, path: string, env: Environment = {}): Promise<LoadConfig> {
   const file = parseFile(text, path);
   const values = file.plainValues();
 
   const complaints: Complaint[] = [];
-  const result = loadConfigSchema.safeParse(values);
-  if (!result.success) complaints.push(...complaintsOf(result.error.issues, loadConfigSchema, values));
   const directory = dirname(path);
+  const archives = hasOnlyKeysOf(loadConfigSchema.shape, values) ? null : await import('./archive-sections.ts');
+  const schema = archives === null ? loadConfigSchema : archives.fileSchema();
+  const result = schema.safeParse(values);
+  if (!result.success) complaints.push(...complaintsOf(result.error.issues, schema, values));
+  if (archives !== null && valueAt(values, ['load']) === undefined && valueAt(values, ['archive']) === undefined)
+    complaints.push({ path: ['load'], message: 'is missing; a configuration has load, archive or both' });
   // A fault elsewhere must not hide what is wrong here, so each entry is completed on its own.
   const databases = valueAt(values, ['databases']);
   const names =
     databases === undefined ? [] : typeof databases === 'object' && databases !== null ? Object.keys(databases) : null;
   const load = completedEntries(values, directory, names, file, complaints);
+  const archived = archives?.archiveConfig(values, { directory, env, position: (at) => file.position(at) });
+  complaints.push(...(archived?.complaints ?? []));
   if (result.success) complaints.push(...sectionComplaints(result.data));
   const problems = [...file.scalarProblems(), ...complaints.map((complaint) => file.located(complaint))];
   if (problems.length > 0 || !result.success) throw file.invalid(problems);
   // The schema takes nothing but a map at the root.
-  return { path, load, ...resolvedSections(result.data, values as Record<string, unknown>, directory) };
+  const sections = resolvedSections(result.data, values as Record<string, unknown>, directory);
+  return { path, load, ...(archived?.config ?? nothingArchived), ...sections };
+}
+
+const nothingArchived: ArchiveConfig = { archive: [], stores: [], limits: standardLimits };
+
+/** The start of a pod that only loads is spared the rest: importing it and making its schemas costs 6 ms. */
+function hasOnlyKeysOf(shape: object, values: unknown): boolean {
+  return typeof values === 'object' && values !== null && Object.keys(values).every((key) => Object.hasOwn(shape, key));
 }
 
 /** @throws AppError CONFIG_INVALID with all faults of syntax. */

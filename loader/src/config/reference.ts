@@ -1,5 +1,5 @@
 import * as z from 'zod/mini';
-import { loadConfigSchema } from './schema.ts';
+import { archiveSchemas } from './archive-schema.ts';
 
 /** The parts of a JSON Schema that the reference reads; zod writes no others here. */
 interface Schema {
@@ -17,10 +17,16 @@ interface Schema {
   readonly anyOf?: readonly Schema[];
 }
 
-/** JSON Schema (2020-12) of the load configuration, as editors and the chart read it. */
+/** JSON Schema (2020-12) of the configuration, as editors and the chart read it. */
 export function configurationJsonSchema(): Record<string, unknown> {
-  const schema = z.toJSONSchema(loadConfigSchema, { io: 'input', target: 'draft-2020-12' });
-  return { title: 'Load configuration', description: 'What `loader load` reads from --config.', ...schema };
+  const schema = z.toJSONSchema(archiveSchemas().file, { io: 'input', target: 'draft-2020-12' });
+  const either = { anyOf: [{ required: ['load'] }, { required: ['archive'] }] };
+  return {
+    title: 'Loader configuration',
+    description: 'What the verbs of `loader` read from --config.',
+    ...schema,
+    ...either,
+  };
 }
 
 /** The tables of docs/configuration.md, in Markdown: every key with what it takes, its default and its meaning. */

@@ -5,7 +5,7 @@ import { described, identifier, nonEmpty, whole, word } from './kinds.ts';
 import { loadEntrySchema } from './load-schema.ts';
 
 /*
- * The one declaration of the load configuration file: checking it, its JSON Schema and docs/configuration.md all come from here.
+ * The declaration of the configuration file, with archive-schema.ts: checking it, its JSON Schema and docs/configuration.md all come from here.
  * It is written with zod/mini: bundled and imported, that costs 2 ms of a process where zod costs 10, out of about 100 for the
  * whole start of an init container.
  */
@@ -23,7 +23,8 @@ function fileKeys(table: SettingTable, section: string): Record<string, z.ZodMin
   return keys;
 }
 
-const otherDatabaseSchema = z.strictObject({
+/** How another server is reached and logged in to. */
+export const serverKeys = {
   host: nonEmpty('Host name or address of the server.'),
   port: z._default(whole(1, 65535, 'Port of the server.'), 3306),
   user: nonEmpty('Account to log in with; reading rights are enough.'),
@@ -38,7 +39,9 @@ const otherDatabaseSchema = z.strictObject({
     'disable',
   ),
   tlsCaFile: z.optional(nonEmpty('PEM file of the authorities to trust with tls: verify.')),
-});
+};
+
+const otherDatabaseSchema = z.strictObject(serverKeys);
 
 const webhookSchema = z.strictObject({
   url: nonEmpty('Address that a POST request tells of each change; https, or http with allowHttp.'),
@@ -60,7 +63,8 @@ const webhookSchema = z.strictObject({
   ),
 });
 
-const s3Schema = z.strictObject({
+/** How an S3 server is reached. */
+export const s3Keys = {
   endpoint: z.optional(nonEmpty("Address of the server, for stores other than Amazon's.")),
   region: z.optional(nonEmpty('Region of the buckets; AWS_REGION by default.')),
   accessKeyIdFile: z.optional(
@@ -77,9 +81,11 @@ const s3Schema = z.strictObject({
     ),
     false,
   ),
-});
+};
 
-/** The whole file. Sections that are not listed here are refused by name. */
+const s3Schema = z.strictObject(s3Keys);
+
+/** A file that only loads. Sections that are not listed here are those of archives, or refused by name. */
 export const loadConfigSchema = z.strictObject({
   database: z.optional(
     described(
@@ -100,7 +106,6 @@ export const loadConfigSchema = z.strictObject({
   webhooks: z._default(described(z.array(webhookSchema), 'Who is told when a table changed.'), []),
 });
 
-export type ConfigFile = z.output<typeof loadConfigSchema>;
 export type OtherDatabase = z.output<typeof otherDatabaseSchema>;
 export type WebhookSettings = z.output<typeof webhookSchema>;
 export type S3Settings = z.output<typeof s3Schema>;

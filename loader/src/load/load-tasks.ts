@@ -55,7 +55,7 @@ export async function changedTasks(
 
 /** Waits, without the lock that a migration would need, for tables that do not exist yet. */
 export async function waitForTables(
-  tasks: readonly LoadTask[],
+  tasks: readonly { readonly task: Pick<LoadTable, 'table'> }[],
   connection: Connection,
   request: TaskRequest,
 ): Promise<void> {

@@ -4,9 +4,8 @@ import { classifyFault, type DatabaseFault, serverErrno } from '@tableset/common
 import { databaseFailure, excerpt } from '@tableset/common/database/failure.ts';
 import { quoteIdentifier } from '@tableset/common/database/quoting.ts';
 import { AppError, commonError } from '@tableset/common/errors.ts';
-import { registerSecret } from '@tableset/common/output/redact.ts';
 import type { DatabaseSettings } from '@tableset/common/settings/database.ts';
-import { readSecretFile } from '@tableset/common/settings/settings.ts';
+import { readPassword } from '../config/password.ts';
 import type { OtherDatabase } from '../config/schema.ts';
 import type { QuerySourceSettings } from '../config/source-settings.ts';
 import { loaderError } from '../errors.ts';
@@ -145,22 +144,12 @@ export function shortestFloat(text: string | Buffer | null): string | Buffer | n
 }
 
 function databaseSettings(name: string, database: OtherDatabase, env: SourceContext['env']): DatabaseSettings {
-  const { passwordFile, passwordEnv } = database;
-  let password = '';
-  if (passwordFile !== undefined) password = readSecretFile(passwordFile, `databases.${name}.passwordFile`);
-  if (passwordEnv !== undefined) {
-    const value = env[passwordEnv];
-    if (value === undefined)
-      throw commonError('SETTING_MISSING', `databases.${name}.passwordEnv names ${passwordEnv}, which is not set`);
-    registerSecret(value);
-    password = value;
-  }
   const { host, port, user, tls } = database;
   return {
     host,
     port,
     user,
-    password,
+    password: readPassword(`databases.${name}`, database, env),
     name: database.name,
     tls,
     tlsCaFile: database.tlsCaFile,

@@ -12,9 +12,12 @@ export const validate = defineVerb({
     const { readConfig } = await import('../config/read.ts');
     const config = await readConfig(values.config);
     const tables = config.load.map((task) => task.table);
+    const archive = config.archive.map((task) => task.table);
+    const stores = config.stores.map((store) => store.name);
+    const archives = archive.length === 0 ? '' : ` and archives ${archive.join(', ')}`;
     return {
-      summary: { outcome: 'done', config: values.config, tables },
-      lines: [`${values.config} is valid; it loads ${tables.length === 0 ? 'nothing' : tables.join(', ')}`],
+      summary: { outcome: 'done', config: values.config, tables, archive, stores },
+      lines: [`${values.config} is valid; it loads ${tables.length === 0 ? 'nothing' : tables.join(', ')}${archives}`],
     };
   },
 });

@@ -1,0 +1,260 @@
+import type { Connection, Row } from '@tableset/common/database/connection.ts';
+import { quoteTable } from '@tableset/common/database/quoting.ts';
+import type { ColumnDefinition } from '@tableset/common/database/table-definition.ts';
+import type { ArchivedTable } from '../core/archive/archive-set.ts';
+import { batchDigest } from '../core/archive/canonical.ts';
+import { toUtc } from '../core/archive/cutoff.ts';
+import { keyCell } from '../core/archive/key-columns.ts';
+import { type Manifest, type ManifestColumn, type ManifestTable, manifestFormat } from '../core/archive/manifest.ts';
+import {
+  type CopiedRows,
+  copiedRows,
+  copyChildren,
+  copyRoot,
+  deleteCopied,
+  dropLeftOut,
+  dropsAnything,
+  edgeKey,
+  readBack,
+  readHashes,
+} from '../core/archive/one-server-sql.ts';
+import type { KeyRange } from '../core/archive/selection.ts';
+import { readStatistics, statisticsQueryColumns } from '../core/archive/statistics.ts';
+import { loaderError } from '../errors.ts';
+import { type BatchClaim, changeState, raiseWatermark, recordFacts } from './batch-ledger.ts';
+import type { DefinitionGuard } from './definition-guard.ts';
+import type { BatchCounts, BatchResult, EngineContext } from './engine.ts';
+
+interface BatchOptions {
+  /** Called with the rows of all tables before the first is deleted. */
+  readonly spend: (rows: number) => void;
+  readonly raiseWatermark: boolean;
+  readonly guard: DefinitionGuard;
+}
+
+/**
+ * Everything that happens between START TRANSACTION and COMMIT of a batch; the caller sends both.
+ * @returns null if no row of the range matches any more; roll back then.
+ * @throws AppError ARCHIVE_BATCH_FENCED, LOCK_LOST, ARCHIVE_TABLE_CHANGED, ARCHIVE_COUNTS_DIFFER, ARCHIVE_TOO_MANY_DELETES, ARCHIVE_VALUE_REFUSED; roll back then.
+ */
+export async function batchTransaction(
+  context: EngineContext,
+  archiveSchema: string,
+  claim: BatchClaim,
+  range: KeyRange,
+  options: BatchOptions,
+): Promise<Omit<BatchResult, 'seconds'> | null> {
+  const { set, lock } = context;
+  const { connection } = lock;
+  await lock.assertHeld();
+  // First of all writes: whoever was fenced off copies nothing.
+  await changeState(connection, claim, 'copying', 'deleted');
+  const copied = await copyAll(context, archiveSchema, claim, range);
+  if (copied[0] === 0) return null;
+  // The copies have touched every table, so that no DDL gets in before the transaction ends.
+  await options.guard.check(connection);
+  options.spend(copied.reduce((sum, rows) => sum + rows, 0));
+  const batch = BigInt(claim.id);
+  const [root] = set.tables;
+  const rootKeys = await edgeKeys(connection, root, archiveSchema, batch);
+  // Along the primary key a batch has the rows between its keys, but for what matches no longer.
+  const rowsOf = (table: ArchivedTable) =>
+    copiedRows(table, archiveSchema, batch, table === root && !context.selection.byDate ? rootKeys : null);
+  await deleteAll(context, claim, copied, rowsOf);
+  const dropped = await dropAll(context, archiveSchema, batch);
+  const tables: ManifestTable[] = [];
+  let now = '';
+  for (const [index, table] of set.tables.entries()) {
+    const rows = (copied[index] ?? 0) - (dropped[index] ?? 0);
+    const keys =
+      table === root ? rootKeys : rows === 0 ? null : await edgeKeys(connection, table, archiveSchema, batch);
+    const described = await describeTable(context, table, rowsOf(table), rows);
+    tables.push({ ...described.table, keys, dropped: dropped[index] ?? 0 });
+    now = described.now;
+  }
+  await record(context, archiveSchema, claim, tables, now, options.raiseWatermark);
+  return { batch: claim.id, tables: tables.map(countsOf) };
+}
+
+async function copyAll(
+  { set, selection, lock }: EngineContext,
+  archiveSchema: string,
+  claim: BatchClaim,
+  range: KeyRange,
+): Promise<readonly number[]> {
+  const batch = BigInt(claim.id);
+  const copied: number[] = [];
+  for (const table of set.tables) {
+    const { sql, values } =
+      table.child === null
+        ? copyRoot(set, archiveSchema, batch, selection, range)
+        : copyChildren(set, table, table.child, archiveSchema, batch);
+    const { affectedRows } = await lock.connection.run(sql, values);
+    copied.push(affectedRows);
+    if (copied[0] === 0) break;
+  }
+  return copied;
+}
+
+/** Deepest first, so that no foreign key is in the way. */
+async function deleteAll(
+  { set, lock }: EngineContext,
+  claim: BatchClaim,
+  copied: readonly number[],
+  rowsOf: (table: ArchivedTable) => CopiedRows,
+): Promise<void> {
+  for (const [index, table] of [...set.tables.entries()].toReversed()) {
+    if (copied[index] === 0) continue;
+    const { sql, values } = deleteCopied(table, rowsOf(table));
+    const { affectedRows } = await lock.connection.run(sql, values);
+    if (affectedRows === copied[index]) continue;
+    throw loaderError(
+      'ARCHIVE_COUNTS_DIFFER',
+      `${table.definition.name}: ${copied[index]} rows were copied and ${affectedRows} could be deleted; the batch was rolled back`,
+      { details: { table: table.definition.name, batch: claim.id, copied: copied[index], deleted: affectedRows } },
+    );
+  }
+}
+
+/** @returns how many rows of each table its settings leave out of the archive */
+async function dropAll({ set, lock }: EngineContext, archiveSchema: string, batch: bigint): Promise<readonly number[]> {
+  const dropped: number[] = [];
+  for (const table of set.tables) {
+    let rows = 0;
+    if (table.child !== null && dropsAnything(set, table)) {
+      for (const { sql, values } of dropLeftOut(set, table, table.child, archiveSchema, batch)) {
+        rows += (await lock.connection.run(sql, values)).affectedRows;
+      }
+    }
+    dropped.push(rows);
+  }
+  return dropped;
+}
+
+/** Bytes of a row's hash in the text that a digest is made of. */
+const hashBytes = 65;
+
+/** What the manifest says of a table, all of it read back from the archive. */
+async function describeTable(
+  { set, lock }: EngineContext,
+  table: ArchivedTable,
+  copied: CopiedRows,
+  rows: number,
+): Promise<{ readonly table: Omit<ManifestTable, 'keys' | 'dropped'>; readonly now: string }> {
+  const { connection } = lock;
+  const { name } = table.definition;
+  const query = readBack(
+    table,
+    copied,
+    table.child === null ? set.task.dateColumn : null,
+    statisticsQueryColumns(table.columns),
+  );
+  const facts = (await connection.row(query.sql, query.values)) ?? {};
+  assertReadBack(name, facts, rows);
+  const fits = rows > 0 && (rows + 1) * hashBytes < connection.server.maxAllowedPacketBytes;
+  const utc = (column: string) => toUtc(set.task, String(facts[column]));
+  return {
+    table: {
+      table: name,
+      archiveName: table.archiveName,
+      fingerprint: table.fingerprint,
+      columns: table.columns.map(manifestColumn),
+      key: table.key,
+      rows,
+      dates: table.child === null ? { oldest: utc('tableset_oldest'), newest: utc('tableset_newest') } : null,
+      sha256: fits ? String(facts['tableset_sha256']) : await digest(connection, table, copied),
+      statistics: readStatistics(table.columns, facts),
+      file: null,
+    },
+    now: String(facts['tableset_now']),
+  };
+}
+
+function assertReadBack(name: string, facts: Row, rows: number): void {
+  const found = Number(facts['tableset_rows']);
+  if (found !== rows)
+    throw loaderError('ARCHIVE_COUNTS_DIFFER', `${name}: ${found} of ${rows} rows are in the archive`);
+  if (Number(facts['tableset_hashed']) === rows) return;
+  throw loaderError(
+    'ARCHIVE_VALUE_REFUSED',
+    `${name}: a row of the batch is longer than the server's max_allowed_packet, so that its copy cannot be proved`,
+    { hint: 'Raise max_allowed_packet on the server, or leave such rows out with where.' },
+  );
+}
+
+function manifestColumn({
+  name,
+  columnType,
+  characterSet,
+  collation,
+  nullable,
+  generated,
+}: ColumnDefinition): ManifestColumn {
+  return { name, type: columnType, characterSet, collation, nullable, generated };
+}
+
+/** The digest of more rows than the server can join in one text. */
+async function digest(connection: Connection, table: ArchivedTable, copied: CopiedRows): Promise<string> {
+  const { sql, values } = readHashes(table, copied);
+  return batchDigest((await connection.rows(sql, values)).map((row) => String(row['tableset_hash'])));
+}
+
+async function edgeKeys(
+  connection: Connection,
+  table: ArchivedTable,
+  archiveSchema: string,
+  batch: bigint,
+): Promise<NonNullable<ManifestTable['keys']>> {
+  const edge = async (which: 'first' | 'last') => {
+    const { sql, values } = edgeKey(table, archiveSchema, batch, which);
+    const row = (await connection.row(sql, values)) ?? {};
+    return table.key.map((name) => keyCell(row[name]));
+  };
+  return { first: await edge('first'), last: await edge('last') };
+}
+
+async function record(
+  { set, lock, runId, program, cutoff }: EngineContext,
+  archiveSchema: string,
+  claim: BatchClaim,
+  tables: readonly ManifestTable[],
+  now: string,
+  watermark: boolean,
+): Promise<void> {
+  const { connection } = lock;
+  const { host, port, name } = connection.settings;
+  const manifest: Manifest = {
+    format: manifestFormat,
+    batch: claim.id,
+    program,
+    source: `${host}:${port}/${name}`,
+    run: runId,
+    cutoff: cutoff.utc,
+    createdAt: now,
+    tables,
+  };
+  await connection.run(
+    `INSERT INTO ${quoteTable(archiveSchema, 'tableset_manifests')} (batch, root_table, manifest) VALUES (?, ?, ?)`,
+    [BigInt(claim.id), set.task.table, JSON.stringify(manifest)],
+  );
+  const [root] = tables;
+  if (root?.keys) {
+    await recordFacts(connection, claim, {
+      firstKey: root.keys.first,
+      lastKey: root.keys.last,
+      oldest: root.dates?.oldest ?? null,
+      newest: root.dates?.newest ?? null,
+      rowCount: root.rows,
+      totalRows: tables.reduce((sum, table) => sum + table.rows, 0),
+      manifest,
+    });
+  }
+  if (watermark) {
+    const before = set.task.dateType === 'date' ? cutoff.value : cutoff.utc;
+    await raiseWatermark(connection, set.task.table, set.task.dateColumn, before);
+  }
+}
+
+function countsOf({ table, rows, dropped }: ManifestTable): BatchCounts {
+  return { table, archived: rows, verified: rows, deleted: rows, skipped: dropped === 0 ? {} : { dropped } };
+}

@@ -1,0 +1,259 @@
+import { quoteIdentifier, quoteList, quoteTable } from '@tableset/common/database/quoting.ts';
+import type { ColumnDefinition } from '@tableset/common/database/table-definition.ts';
+import { sameValue } from '../load-sql.ts';
+import type { ArchivedTable, ArchiveSet, ChildLink } from './archive-set.ts';
+import { cellExpression, rowHashExpression } from './canonical.ts';
+import type { SqlPart } from './conditions.ts';
+import type { KeyRange, Selection } from './selection.ts';
+
+/*
+ * The statements of a batch whose archive lies on the primary's own server. In every one of them `s` is the table, `a` its archive, `p` the archive of
+ * its parent. The id of the batch comes as a bigint: a text would be compared with BIGINT columns as a DOUBLE by some servers.
+ */
+
+/** The column of every archive table that says which batch a row came with, quoted. */
+export const batchColumn = quoteIdentifier('tableset_batch');
+
+/** The table, quoted with its schema. */
+export function sourceTable(table: ArchivedTable): string {
+  return quoteTable(table.definition.schema, table.definition.name);
+}
+
+/** Its archive, quoted with its schema. */
+export function archiveTable(table: ArchivedTable, archiveSchema: string): string {
+  return quoteTable(archiveSchema, table.archiveName);
+}
+
+/** Copies the rows of a range that match, and locks them: what was read is what is there until the transaction ends. */
+export function copyRoot(
+  set: ArchiveSet,
+  archiveSchema: string,
+  batch: bigint,
+  selection: Selection,
+  range: KeyRange,
+): SqlPart {
+  const [root] = set.tables;
+  const within = selection.within(range, 's');
+  return {
+    sql: `${insertInto(root, archiveSchema)} SELECT ${columnsOf(root, 's')}, ? FROM ${sourceTable(root)} s${selection.indexHint} WHERE ${within.sql} FOR UPDATE`,
+    values: [batch, ...within.values],
+  };
+}
+
+/** Copies and locks the children of the parents that were copied with this batch. */
+export function copyChildren(
+  set: ArchiveSet,
+  table: ArchivedTable,
+  link: ChildLink,
+  archiveSchema: string,
+  batch: bigint,
+): SqlPart {
+  const parent = archiveTable(parentOf(set, link), archiveSchema);
+  return {
+    sql: `${insertInto(table, archiveSchema)} SELECT ${columnsOf(table, 's')}, ? FROM ${parent} p STRAIGHT_JOIN ${sourceTable(table)} s ON ${linkMatch(link, 's', 'p')} WHERE p.${batchColumn} = ? FOR UPDATE`,
+    values: [batch, batch],
+  };
+}
+
+function insertInto(table: ArchivedTable, archiveSchema: string): string {
+  return `INSERT INTO ${archiveTable(table, archiveSchema)} (${quoteList(table.columns.map((column) => column.name))}, ${batchColumn})`;
+}
+
+function columnsOf(table: ArchivedTable, alias: string): string {
+  return table.columns.map((column) => `${alias}.${quoteIdentifier(column.name)}`).join(', ');
+}
+
+/** How the rows of a batch are found in an archive, as `a`. */
+export interface CopiedRows {
+  readonly archive: string;
+  readonly indexHint: string;
+  readonly where: SqlPart;
+}
+
+/**
+ * @param dense the edges of the batch's keys, if it has nearly all rows between them: reading them in the order of their keys is a third faster
+ *   than by the index of batches; null to go by that index
+ */
+export function copiedRows(
+  table: ArchivedTable,
+  archiveSchema: string,
+  batch: bigint,
+  dense: { readonly first: readonly string[]; readonly last: readonly string[] } | null,
+): CopiedRows {
+  const archive = archiveTable(table, archiveSchema);
+  const ofBatch = `a.${batchColumn} = ?`;
+  const [name = ''] = table.key;
+  const leading = table.columns.find((column) => column.name === name);
+  const [first, last] = [dense?.first[0], dense?.last[0]];
+  if (first === undefined || last === undefined || !leading || !integerTypes.has(leading.dataType))
+    return { archive, indexHint: '', where: { sql: ofBatch, values: [batch] } };
+  return {
+    archive,
+    indexHint: ' FORCE INDEX (PRIMARY)',
+    where: {
+      sql: `${ofBatch} AND a.${quoteIdentifier(name)} BETWEEN ? AND ?`,
+      values: [batch, BigInt(first), BigInt(last)],
+    },
+  };
+}
+
+/** Deletes exactly the rows that the archive has under this batch with every column the same, byte by byte. */
+export function deleteCopied(table: ArchivedTable, { archive, indexHint, where }: CopiedRows): SqlPart {
+  const key = table.key.map((name) => `s.${quoteIdentifier(name)} = a.${quoteIdentifier(name)}`);
+  const same = table.columns
+    .filter((column) => !isComparedByKey(table, column))
+    .map((column) => sameValue(column, 's', 'a'));
+  return {
+    sql: `DELETE s FROM ${archive} a${indexHint} STRAIGHT_JOIN ${sourceTable(table)} s ON ${[...key, ...same].join(' AND ')} WHERE ${where.sql}`,
+    values: where.values,
+  };
+}
+
+/**
+ * What the manifest says of a batch's rows, in one pass over the archive, under names that begin with `tableset_`: `rows`, `hashed` (those whose text fits
+ * into a packet), `sha256` of their hashes as `batchDigest` makes it, `oldest`, `newest`, `now` (UTC), and the aggregates that are asked for. The text of all hashes must fit into
+ * group_concat_max_len and max_allowed_packet, 65 bytes a row; `sha256` is NULL or wrong otherwise.
+ * @param aggregates SQL over the unqualified columns
+ */
+export function readBack(
+  table: ArchivedTable,
+  { archive, indexHint, where }: CopiedRows,
+  dateColumn: string | null,
+  aggregates: readonly string[],
+): SqlPart {
+  const date = dateColumn === null ? null : quoteIdentifier(dateColumn);
+  const dates = date === null ? [] : [`MIN(${date}) AS tableset_oldest`, `MAX(${date}) AS tableset_newest`];
+  const columns = table.columns.map((column) => `a.${quoteIdentifier(column.name)}`);
+  return {
+    sql: `SELECT UTC_TIMESTAMP(6) AS tableset_now, COUNT(*) AS tableset_rows, COUNT(tableset_hash) AS tableset_hashed,
+      SHA2(CONCAT(GROUP_CONCAT(tableset_hash ORDER BY tableset_hash SEPARATOR '\n'), '\n'), 256) AS tableset_sha256${[...dates, ...aggregates].map((each) => `, ${each}`).join('')}
+      FROM (SELECT ${columns.join(', ')}, ${rowHashExpression(table.columns, 'a')} AS tableset_hash FROM ${archive} a${indexHint} WHERE ${where.sql}) tableset_batch_rows`,
+    values: where.values,
+  };
+}
+
+/** The hashes of a batch's rows as `tableset_hash`, for batches too large for `readBack`. */
+export function readHashes(table: ArchivedTable, { archive, indexHint, where }: CopiedRows): SqlPart {
+  return {
+    sql: `SELECT ${rowHashExpression(table.columns, 'a')} AS tableset_hash FROM ${archive} a${indexHint} WHERE ${where.sql}`,
+    values: where.values,
+  };
+}
+
+/** Integers have one form alone, so that the key's comparison is enough. */
+function isComparedByKey(table: ArchivedTable, column: ColumnDefinition): boolean {
+  return table.key.includes(column.name) && integerTypes.has(column.dataType);
+}
+
+const integerTypes = new Set(['tinyint', 'smallint', 'mediumint', 'int', 'bigint']);
+
+/**
+ * Takes out of a batch's archive what the settings of a child leave out of it. Its rows are gone from the table by then, in the same
+ * transaction, all of them proved by their copies, so nothing can be lost that was not meant.
+ */
+export function dropLeftOut(
+  set: ArchiveSet,
+  table: ArchivedTable,
+  link: ChildLink,
+  archiveSchema: string,
+  batch: bigint,
+): readonly SqlPart[] {
+  const archive = archiveTable(table, archiveSchema);
+  const parent = parentOf(set, link);
+  const { settings } = link;
+  const parts: SqlPart[] = [];
+  const parents = `${archive} a LEFT JOIN ${archiveTable(parent, archiveSchema)} p ON ${linkMatch(link, 'a', 'p')} AND p.${batchColumn} = ?`;
+  const parentGone = `p.${batchColumn} IS NULL`;
+  if (settings.when && settings.leftOut === 'drop') {
+    const column = `p.${quoteIdentifier(settings.when.column)}`;
+    const bounds: [string, number][] = [];
+    if (settings.when.atMost !== undefined) bounds.push([`${column} <= ?`, settings.when.atMost]);
+    if (settings.when.atLeast !== undefined) bounds.push([`${column} >= ?`, settings.when.atLeast]);
+    const qualifies = bounds.map(([sql]) => sql).join(' AND ');
+    parts.push({
+      sql: `DELETE a FROM ${parents} WHERE a.${batchColumn} = ? AND (${parentGone}${qualifies === '' ? '' : ` OR (${qualifies}) IS NOT TRUE`})`,
+      values: [batch, batch, ...bounds.map(([, bound]) => bound)],
+    });
+  } else if (dropsAnything(set, parent)) {
+    parts.push({
+      sql: `DELETE a FROM ${parents} WHERE a.${batchColumn} = ? AND ${parentGone}`,
+      values: [batch, batch],
+    });
+  }
+  if (settings.resolutionSeconds !== null && settings.dateColumn !== null && settings.leftOut === 'drop') {
+    parts.push(keepOnePerInterval(table, link, archive, settings.dateColumn, settings.resolutionSeconds, batch));
+  }
+  return parts;
+}
+
+/** True if settings drop rows of this table, or of one that it hangs on. What is to be kept keeps its root from being selected instead. */
+export function dropsAnything(set: ArchiveSet, table: ArchivedTable): boolean {
+  const { child } = table;
+  if (child === null) return false;
+  const { when, resolutionSeconds, leftOut } = child.settings;
+  return (leftOut === 'drop' && (when ?? resolutionSeconds) !== null) || dropsAnything(set, parentOf(set, child));
+}
+
+/** Keeps the first row, by date and key, of each parent and interval; rows without a date all stay. */
+function keepOnePerInterval(
+  table: ArchivedTable,
+  link: ChildLink,
+  archive: string,
+  dateColumn: string,
+  seconds: number,
+  batch: bigint,
+): SqlPart {
+  const date = quoteIdentifier(dateColumn);
+  const interval = `FLOOR(${secondsOf(table, dateColumn)} / ?)`;
+  const key = quoteList(table.key);
+  const matches = table.key.map((name) => `k.${quoteIdentifier(name)} = a.${quoteIdentifier(name)}`);
+  return {
+    sql: `DELETE a FROM (SELECT ${key}, ROW_NUMBER() OVER (PARTITION BY ${quoteList(link.columns)}, ${interval} ORDER BY ${date}, ${key}) AS tableset_place
+      FROM ${archive} WHERE ${batchColumn} = ? AND ${date} IS NOT NULL) k STRAIGHT_JOIN ${archive} a ON ${matches.join(' AND ')} AND a.${batchColumn} = ? WHERE k.tableset_place > 1`,
+    values: [seconds, batch, batch],
+  };
+}
+
+/** The seconds of a date column since 1970 on its own clock; an integer column holds them itself. */
+function secondsOf(table: ArchivedTable, dateColumn: string): string {
+  const column = table.columns.find((each) => each.name === dateColumn);
+  const name = quoteIdentifier(dateColumn);
+  return column && integerTypes.has(column.dataType) ? name : `TIMESTAMPDIFF(SECOND, '1970-01-01', ${name})`;
+}
+
+/** The least or the greatest key of a batch in its archive: one row, or none. */
+export function edgeKey(table: ArchivedTable, archiveSchema: string, batch: bigint, edge: 'first' | 'last'): SqlPart {
+  const direction = edge === 'first' ? '' : ' DESC';
+  const order = table.key.map((name) => `a.${quoteIdentifier(name)}${direction}`).join(', ');
+  return {
+    sql: `SELECT ${keyCells(table, 'a')} FROM ${archiveTable(table, archiveSchema)} a WHERE a.${batchColumn} = ? ORDER BY ${order} LIMIT 1`,
+    values: [batch],
+  };
+}
+
+/** The cells of a key under its columns' names. */
+export function keyCells(table: ArchivedTable, alias: string): string {
+  return table.key
+    .map((name) => {
+      const column = table.columns.find((each) => each.name === name);
+      // A key's columns are among the table's.
+      return `${cellExpression(column as ColumnDefinition, alias)} AS ${quoteIdentifier(name)}`;
+    })
+    .join(', ');
+}
+
+function parentOf(set: ArchiveSet, link: ChildLink): ArchivedTable {
+  const parent = set.tables[link.parent];
+  if (!parent) throw new RangeError(`no table ${link.parent} in the set`);
+  return parent;
+}
+
+/** `child`.`order_id` = `parent`.`id` AND … */
+export function linkMatch(link: ChildLink, child: string, parent: string): string {
+  return link.columns
+    .map(
+      (name, index) =>
+        `${child}.${quoteIdentifier(name)} = ${parent}.${quoteIdentifier(link.parentColumns[index] ?? '')}`,
+    )
+    .join(' AND ');
+}

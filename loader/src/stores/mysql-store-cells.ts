@@ -1,0 +1,42 @@
+import type { Connection, Value } from '@tableset/common/database/connection.ts';
+import { databaseFailure } from '@tableset/common/database/failure.ts';
+import type { Cell } from '../core/archive/canonical.ts';
+import type { QueryColumn } from '../sources/query-columns.ts';
+import { streamRows } from '../sources/query-rows.ts';
+
+/**
+ * Runs a query and gives its rows as the very bytes that the server sends, in batches as they arrive. The connection serves nothing
+ * else until the last row was taken, and is closed if it was not.
+ * @param width how many columns the query has
+ * @throws AppError what `databaseFailure` makes of it
+ */
+export async function* readCells(
+  connection: Connection,
+  sql: string,
+  values: readonly Value[],
+  width: number,
+  signal: AbortSignal,
+): AsyncGenerator<readonly (readonly Cell[])[], void, undefined> {
+  const column: QueryColumn = { name: '', binary: true, float: false };
+  const columns = Array.from({ length: width }, () => column);
+  try {
+    // Binary columns come as Buffers.
+    yield* streamRows(connection, connection.driver.format(sql, [...values]), columns, signal) as AsyncGenerator<
+      Cell[][]
+    >;
+  } catch (cause) {
+    throw signal.aborted ? signal.reason : databaseFailure(cause, { settings: connection.settings, statement: sql });
+  }
+}
+
+const heartbeatMs = 20_000;
+
+/** Keeps a session that waits between two batches from being closed by the server for its silence. */
+export function keepAlive(connection: Connection): Disposable {
+  const timer = setInterval(() => {
+    if (connection.lost) clearInterval(timer);
+    else if (!connection.busy) connection.run('DO 1').catch(() => connection.destroy());
+  }, heartbeatMs);
+  timer.unref();
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}

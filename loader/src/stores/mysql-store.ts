@@ -1,0 +1,391 @@
+import { connect } from '@tableset/common/database/connect.ts';
+import { type Connection, explainDatabaseError, type Value } from '@tableset/common/database/connection.ts';
+import { classifyFault, serverErrno } from '@tableset/common/database/errno.ts';
+import { quoteTable } from '@tableset/common/database/quoting.ts';
+import { readTableDefinition } from '@tableset/common/database/read-table.ts';
+import type { ColumnDefinition } from '@tableset/common/database/table-definition.ts';
+import { AppError } from '@tableset/common/errors.ts';
+import type { Fields } from '@tableset/common/output/output.ts';
+import type { DatabaseSettings } from '@tableset/common/settings/database.ts';
+import type { StoreSettings } from '../config/archive-config.ts';
+import type { ArchivedTable } from '../core/archive/archive-set.ts';
+import { addArchiveColumns, archiveDrift, createArchiveTable } from '../core/archive/archive-table.ts';
+import { type CanonicalRow, cellExpression, isBinaryColumn, rowHashExpression } from '../core/archive/canonical.ts';
+import { keyCell } from '../core/archive/key-columns.ts';
+import type { Manifest, ManifestTable } from '../core/archive/manifest.ts';
+import { loaderError } from '../errors.ts';
+import { keepAlive, readCells } from './mysql-store-cells.ts';
+import { checkServer, isSameServer, readCollations } from './mysql-store-open.ts';
+import { writeRows } from './mysql-store-write.ts';
+import type { ArchiveStore, BatchName, StoredHash } from './store.ts';
+
+export interface MysqlStoreContext {
+  /** A connection to the primary that nothing runs on just now. */
+  readonly primary: Connection;
+  readonly signal: AbortSignal;
+  readonly warn: (message: string, fields: Fields) => void;
+}
+
+type MysqlSettings = StoreSettings & { readonly kind: 'mysql' };
+
+/**
+ * Opens a schema of MySQL or MariaDB as a store: each archived table is a table there, each batch the rows with its id, and
+ * `tableset_manifests` beside them says which batches are sealed.
+ * @throws AppError ARCHIVE_STORE_UNSUITABLE for a server that is read-only or may forget what it acknowledged; DATABASE_UNREACHABLE and the like
+ */
+export async function openMysqlStore(settings: MysqlSettings, context: MysqlStoreContext): Promise<MysqlStore> {
+  const { name: _, ...primary } = context.primary.settings;
+  const address: DatabaseSettings = { ...(settings.server ?? primary), name: settings.schema };
+  const open = () =>
+    connect(address, {
+      signal: context.signal,
+      localInfile: true,
+      onWait: (reason) => context.warn('waiting for the store', { store: settings.name, reason }),
+    });
+  const connection = await open();
+  try {
+    const sameServer = await isSameServer(context.primary, connection);
+    // On the primary's own server a batch is one transaction with its deletion: either both survive or neither.
+    await checkServer(connection, { ...settings, acceptNotDurable: settings.acceptNotDurable || sameServer });
+    return new MysqlStore(settings, context, open, connection, sameServer);
+  } catch (error) {
+    await connection[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** A connection of the store, and what keeps it from being closed for its silence. */
+interface Session {
+  readonly connection: Connection;
+  readonly heartbeat: Disposable;
+}
+
+export class MysqlStore implements ArchiveStore {
+  readonly kind = 'mysql';
+  readonly name: string;
+  readonly sameServer: boolean;
+  readonly #settings: MysqlSettings;
+  readonly #context: MysqlStoreContext;
+  readonly #open: () => Promise<Connection>;
+  #writer: Session;
+  /** Reads what is committed, on a session that never saw it before; also takes away other batches while one is being written. */
+  #reader: Session | null = null;
+  /** The batch whose transaction is open. */
+  #writing: string | null = null;
+  /** Columns of archive tables by name, as they are in the store. */
+  readonly #columns = new Map<string, ReadonlyMap<string, ColumnDefinition>>();
+
+  constructor(
+    settings: MysqlSettings,
+    context: MysqlStoreContext,
+    open: () => Promise<Connection>,
+    connection: Connection,
+    sameServer: boolean,
+  ) {
+    this.name = settings.name;
+    this.sameServer = sameServer;
+    this.#settings = settings;
+    this.#context = context;
+    this.#open = open;
+    this.#writer = { connection, heartbeat: keepAlive(connection) };
+  }
+
+  describe(): string {
+    const { host, port } = this.#writer.connection.settings;
+    return `mysql ${host}:${port}/${this.#settings.schema}`;
+  }
+
+  async prepare(tables: readonly ArchivedTable[], evolve: 'refuse' | 'add-columns'): Promise<readonly string[]> {
+    const done: string[] = [];
+    await this.#guard('its tables cannot be made ready', async () => {
+      const connection = await this.#forWriting();
+      await this.#rollBack();
+      const manifests = `${this.#table('tableset_manifests')}`;
+      await connection.run(
+        `CREATE TABLE IF NOT EXISTS ${manifests} (batch BIGINT UNSIGNED NOT NULL PRIMARY KEY, root_table VARCHAR(64) NOT NULL, manifest LONGTEXT NOT NULL, KEY root_table (root_table))
+         ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin`,
+      );
+      const collations = await readCollations(connection);
+      for (const table of tables) done.push(...(await this.#prepareTable(connection, table, evolve, collations)));
+    });
+    return done;
+  }
+
+  async #prepareTable(
+    connection: Connection,
+    table: ArchivedTable,
+    evolve: 'refuse' | 'add-columns',
+    collations: ReadonlySet<string>,
+  ): Promise<readonly string[]> {
+    const { archiveName, definition } = table;
+    const { schema } = this.#settings;
+    const { server } = connection;
+    const folded = (name: string) => (server.lowerCaseTableNames === 0 ? name : name.toLowerCase());
+    if (
+      this.sameServer &&
+      folded(schema) === folded(definition.schema) &&
+      folded(archiveName) === folded(definition.name)
+    ) {
+      throw loaderError(
+        'ARCHIVE_STORE_UNSUITABLE',
+        `store ${this.name}: the archive of ${definition.name} would be the table itself`,
+        { hint: 'Set archiveTable to another name, or use another schema.' },
+      );
+    }
+    this.#columns.delete(archiveName);
+    const found = await readTableDefinition(connection, schema, archiveName);
+    if (!found) {
+      await connection.run(createArchiveTable(table, schema, server, collations));
+      return [`created ${schema}.${archiveName} for ${definition.name}`];
+    }
+    const { missing, refusals } = archiveDrift(table, found);
+    if (refusals.length > 0) {
+      throw loaderError(
+        'ARCHIVE_DRIFT',
+        `store ${this.name}: ${schema}.${archiveName} cannot hold ${definition.name} any more: ${refusals.join('; ')}`,
+        { details: { table: definition.name, refusals } },
+      );
+    }
+    if (missing.length === 0) return [];
+    const statement = addArchiveColumns(found, missing, server, collations);
+    const names = missing.map((column) => column.name).join(', ');
+    if (evolve === 'refuse') {
+      throw loaderError(
+        'ARCHIVE_DRIFT',
+        `store ${this.name}: ${schema}.${archiveName} lacks columns that ${definition.name} has: ${names}`,
+        {
+          hint: `Run on the store: ${statement}; or set evolve: add-columns.`,
+          details: { table: definition.name, statement },
+        },
+      );
+    }
+    await connection.run(statement);
+    return [`added ${names} to ${schema}.${archiveName}`];
+  }
+
+  async write(batch: BatchName, table: ArchivedTable, rows: AsyncIterable<readonly CanonicalRow[]>): Promise<null> {
+    return await this.#guard(`batch ${batch.id} cannot be written`, async () => {
+      const connection = await this.#forWriting();
+      if (this.#writing !== batch.id) {
+        await this.#rollBack();
+        await connection.run('START TRANSACTION');
+        this.#writing = batch.id;
+      }
+      const { columns, archiveName, definition, key } = table;
+      const archive = this.#table(archiveName);
+      await writeRows(connection, { archive, name: definition.name, columns, key, batch: digits(batch.id) }, rows);
+      return null;
+    });
+  }
+
+  async seal(batch: BatchName, manifest: Manifest): Promise<void> {
+    await this.#guard(`batch ${batch.id} cannot be sealed`, async () => {
+      if (this.#writing !== batch.id) {
+        // Called again after it was done, or after its transaction was lost.
+        if (await this.manifest(batch)) return;
+        throw loaderError(
+          'STORE_UNAVAILABLE',
+          `store ${this.name}: the rows of batch ${batch.id} were lost before it was sealed`,
+        );
+      }
+      const { connection } = this.#writer;
+      await connection.run(
+        `INSERT INTO ${this.#table('tableset_manifests')} (batch, root_table, manifest) VALUES (${digits(batch.id)}, ?, ?)`,
+        [batch.rootTable, JSON.stringify(manifest)],
+      );
+      await connection.run('COMMIT');
+      this.#writing = null;
+    });
+  }
+
+  async *hashes(batch: BatchName, table: ManifestTable): AsyncGenerator<readonly StoredHash[], void> {
+    const columns = await this.#columnsOf(batch, table);
+    // A key's columns are among the table's.
+    const key = table.key.map((name) => columns.find((column) => column.name === name) as ColumnDefinition);
+    const binary = key.map(isBinaryColumn);
+    const cells = key.map((column) => cellExpression(column));
+    const batches = this.#select(batch, table, [...cells, rowHashExpression(columns)]);
+    for await (const rows of batches) {
+      yield rows.map((row) => {
+        const texts = row.slice(0, key.length).map((cell, index) => keyCell(binary[index] ? cell : String(cell)));
+        const hash = row[key.length];
+        if (!hash) throw this.#tooLong(batch, table, texts);
+        return { key: texts, hash: hash.toString('latin1') };
+      });
+    }
+  }
+
+  async *rows(batch: BatchName, table: ManifestTable): AsyncGenerator<readonly CanonicalRow[], void> {
+    const columns = await this.#columnsOf(batch, table);
+    yield* this.#select(
+      batch,
+      table,
+      columns.map((column) => cellExpression(column)),
+    );
+  }
+
+  async manifest(batch: BatchName): Promise<Manifest | null> {
+    return await this.#guard(`the manifest of batch ${batch.id} cannot be read`, async () => {
+      const connection = await this.#forReading();
+      const row = await this.#orMissing(
+        connection.row(`SELECT manifest FROM ${this.#table('tableset_manifests')} WHERE batch = ${digits(batch.id)}`),
+      );
+      // Only this program writes manifests.
+      return row ? (JSON.parse(String(row['manifest'])) as Manifest) : null;
+    });
+  }
+
+  async *batches(rootTable: string): AsyncGenerator<string, void> {
+    const page = 1000;
+    for (let after = '0'; ; ) {
+      const ids: readonly string[] = await this.#guard('its batches cannot be listed', async () => {
+        const connection = await this.#forReading();
+        const rows = await this.#orMissing(
+          connection.rows(
+            `SELECT CAST(batch AS CHAR) AS id FROM ${this.#table('tableset_manifests')} WHERE root_table = ? AND batch > ${after} ORDER BY batch LIMIT ${page}`,
+            [rootTable],
+          ),
+        );
+        return (rows ?? []).map((row) => String(row['id']));
+      });
+      yield* ids;
+      if (ids.length < page) return;
+      after = digits(ids.at(-1) ?? '0');
+    }
+  }
+
+  async remove(batch: BatchName, tables: readonly Pick<ManifestTable, 'table' | 'archiveName'>[]): Promise<void> {
+    await this.#guard(`batch ${batch.id} cannot be taken away`, async () => {
+      if (this.#writing === batch.id) await this.#rollBack();
+      const connection = await this.#forReading();
+      await connection.run('START TRANSACTION');
+      for (const name of ['tableset_manifests', ...new Set(tables.map((table) => table.archiveName))]) {
+        const column = name === 'tableset_manifests' ? 'batch' : 'tableset_batch';
+        await this.#orMissing(connection.run(`DELETE FROM ${this.#table(name)} WHERE ${column} = ${digits(batch.id)}`));
+      }
+      await connection.run('COMMIT');
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const session of [this.#writer, this.#reader]) {
+      session?.heartbeat[Symbol.dispose]();
+      await session?.connection[Symbol.asyncDispose]();
+    }
+  }
+
+  /** The rows of a batch as cells of these expressions. */
+  async *#select(batch: BatchName, table: ManifestTable, expressions: readonly string[]) {
+    const sql = `SELECT ${expressions.join(', ')} FROM ${this.#table(table.archiveName)} WHERE tableset_batch = ${digits(batch.id)}`;
+    const values: readonly Value[] = [];
+    try {
+      const connection = await this.#forReading();
+      yield* readCells(connection, sql, values, expressions.length, this.#context.signal);
+    } catch (error) {
+      throw this.#failure(`batch ${batch.id} cannot be read`, error);
+    }
+  }
+
+  /** The store's own definitions of a manifest's columns, in its order. */
+  async #columnsOf(batch: BatchName, table: ManifestTable): Promise<readonly ColumnDefinition[]> {
+    const known = this.#columns.get(table.archiveName) ?? (await this.#readColumns(batch, table.archiveName));
+    return table.columns.map(({ name }) => {
+      const column = known.get(name);
+      if (column) return column;
+      throw loaderError(
+        'ARCHIVE_VERIFY_FAILED',
+        `store ${this.name}: ${table.archiveName} no longer has the column ${name} that batch ${batch.id} was written with`,
+      );
+    });
+  }
+
+  async #readColumns(batch: BatchName, archiveName: string): Promise<ReadonlyMap<string, ColumnDefinition>> {
+    return await this.#guard(`batch ${batch.id} cannot be read`, async () => {
+      const found = await readTableDefinition(await this.#forReading(), this.#settings.schema, archiveName);
+      if (!found) {
+        throw loaderError(
+          'ARCHIVE_VERIFY_FAILED',
+          `store ${this.name}: the table ${archiveName} that holds batch ${batch.id} is not there any more`,
+        );
+      }
+      const columns = new Map(found.columns.map((column) => [column.name, column]));
+      this.#columns.set(archiveName, columns);
+      return columns;
+    });
+  }
+
+  #tooLong(batch: BatchName, table: ManifestTable, key: readonly string[]) {
+    return loaderError(
+      'ARCHIVE_VALUE_REFUSED',
+      `store ${this.name}: the row of ${table.table} with key ${JSON.stringify(key)} in batch ${batch.id} is longer than the store's max_allowed_packet, so that it cannot be proved`,
+      { hint: 'Raise max_allowed_packet on the archive server.' },
+    );
+  }
+
+  #table(name: string): string {
+    return quoteTable(this.#settings.schema, name);
+  }
+
+  async #forWriting(): Promise<Connection> {
+    if (this.#writer.connection.lost) {
+      this.#writing = null;
+      this.#writer.heartbeat[Symbol.dispose]();
+      const connection = await this.#open();
+      this.#writer = { connection, heartbeat: keepAlive(connection) };
+    }
+    return this.#writer.connection;
+  }
+
+  async #forReading(): Promise<Connection> {
+    if (!this.#reader || this.#reader.connection.lost) {
+      this.#reader?.heartbeat[Symbol.dispose]();
+      const connection = await this.#open();
+      this.#reader = { connection, heartbeat: keepAlive(connection) };
+    }
+    return this.#reader.connection;
+  }
+
+  async #rollBack(): Promise<void> {
+    if (this.#writing === null) return;
+    this.#writing = null;
+    const { connection } = this.#writer;
+    if (!connection.lost) await connection.uninterrupted(() => connection.run('ROLLBACK'));
+  }
+
+  /** Null where the table is not there yet. */
+  async #orMissing<T>(query: Promise<T>): Promise<T | null> {
+    try {
+      return await query;
+    } catch (error) {
+      if (classifyFault(error) === 'missing-table') return null;
+      throw error;
+    }
+  }
+
+  async #guard<T>(what: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw this.#failure(what, error);
+    }
+  }
+
+  /** The store is not the database that a run is about: what goes wrong with it is told as such. */
+  #failure(what: string, error: unknown): unknown {
+    if (error instanceof AppError && !error.code.startsWith('DATABASE_')) return error;
+    const explained = error instanceof AppError ? error : explainDatabaseError(error);
+    if (!explained) return error;
+    const errno = serverErrno(error);
+    return loaderError('STORE_UNAVAILABLE', `store ${this.name}: ${what}: ${explained.message}`, {
+      cause: error,
+      hint: explained.hint,
+      details: { store: this.name, code: explained.code, ...(errno === null ? {} : { errno }) },
+    });
+  }
+}
+
+/** An id stands in statements as a number: only digits may. */
+function digits(id: string): string {
+  if (!/^\d{1,20}$/.test(id)) throw new RangeError(`${JSON.stringify(id)} is no batch's id`);
+  return id;
+}

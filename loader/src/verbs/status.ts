@@ -1,0 +1,129 @@
+import { textTable } from '@tableset/common/output/table.ts';
+import { defineVerb, type VerbResult } from '@tableset/common/program.ts';
+import { databaseSettings } from '@tableset/common/settings/database.ts';
+import type { StatusOutcome, TableStatus } from '../catalogue/run-status.ts';
+import { statusSettingTable } from '../settings-archive.ts';
+import { programVersion } from '../version.ts';
+import { chosenTasks } from './archive.ts';
+import { configOf, readConfigFile } from './config-file.ts';
+import { rowFilter } from './restore.ts';
+
+export const status = defineVerb({
+  name: 'status',
+  meaning: 'Say what is archived where, what waits, and how the last runs ended. Takes no lock and writes nothing.',
+  usage: '[--config F] [--table T …] [--key KEY=VALUE …] [--from DATE] [--to DATE] [--unverified]',
+  positionals: [0, 0],
+  report: true,
+  settings: statusSettingTable,
+  readFile: readConfigFile,
+  async run({ values, output, signal }): Promise<VerbResult> {
+    const { runStatus } = await import('../catalogue/run-status.ts');
+    const config = await configOf(values.config);
+    const result = await runStatus({
+      config,
+      tasks: chosenTasks(config, values.table, values.config),
+      filter: await rowFilter(values.key, values.from, values.to),
+      unverified: values.unverified,
+      database: databaseSettings(values),
+      version: programVersion,
+      output,
+      signal,
+    });
+    return { summary: { outcome: 'done', ...result }, lines: describe(result) };
+  },
+});
+
+function describe(result: StatusOutcome): readonly string[] {
+  return [
+    ...textTable([
+      ['table', 'store', 'batches', 'rows', 'oldest', 'newest', 'unverified', 'waiting'],
+      ...result.tables.map(tableCells),
+    ]),
+    ...refusals(result.tables),
+    ...section('batches', batchLines(result)),
+    ...section(
+      'on the primary',
+      (result.onPrimary ?? []).map(
+        ({ table, rows }) => `${table}: ${rows === 1 ? 'the row is' : `${rows} such rows are`} there`,
+      ),
+    ),
+    ...section(
+      'last runs',
+      result.runs.length === 0
+        ? []
+        : textTable([
+            ['run', 'kind', 'started', 'outcome', ''],
+            ...result.runs.map(({ run, kind, startedAt, outcome, error }) => [
+              run,
+              kind,
+              startedAt.slice(0, 19),
+              outcome ?? 'running',
+              error?.split('\n')[0] ?? '',
+            ]),
+          ]),
+    ),
+    ...section(
+      'loaded',
+      result.freshness.length === 0
+        ? []
+        : textTable([
+            ['table', 'loaded', 'age (s)', 'rows'],
+            ...result.freshness.map(({ table, loadedAt, ageSeconds, rows }) => [
+              table,
+              loadedAt?.slice(0, 19) ?? '',
+              ageSeconds ?? '',
+              rows ?? '',
+            ]),
+          ]),
+    ),
+  ];
+}
+
+function tableCells(each: TableStatus): readonly (string | number)[] {
+  const { waiting } = each;
+  const open = Object.entries(each.batches).filter(([state]) => !['deleted', 'removed', 'purged'].includes(state));
+  const batches = [String(each.batches['deleted'] ?? 0), ...open.map(([state, count]) => `${count} ${state}`)];
+  return [
+    each.table,
+    each.store,
+    batches.join(', '),
+    each.rows,
+    each.oldest?.slice(0, 19) ?? '',
+    each.newest?.slice(0, 19) ?? '',
+    each.unverified,
+    waiting === null
+      ? each.enabled
+        ? ''
+        : 'not enabled'
+      : 'refused' in waiting
+        ? 'refused'
+        : `${waiting.more ? 'over ' : ''}${waiting.rows}`,
+  ];
+}
+
+function refusals(tables: readonly TableStatus[]): readonly string[] {
+  return tables.flatMap(({ table, waiting }) =>
+    waiting !== null && 'refused' in waiting ? [`✗ ${table} cannot be archived: ${waiting.refused}`] : [],
+  );
+}
+
+function batchLines({ batches, moreBatches }: StatusOutcome): readonly string[] {
+  if (batches.length === 0) return [];
+  const header = ['batch', 'table', 'store', 'state', 'rows', 'oldest', 'newest', 'verified', 'found'];
+  const rows = batches.map((each) => [
+    each.batch,
+    each.table,
+    each.store,
+    each.state,
+    each.totalRows ?? '',
+    each.oldest?.slice(0, 19) ?? '',
+    each.newest?.slice(0, 19) ?? '',
+    each.verifiedAt?.slice(0, 19) ?? '',
+    each.found ?? '',
+  ]);
+  return [...textTable([header, ...rows]), ...(moreBatches ? ['and more'] : [])];
+}
+
+function section(title: string, lines: readonly string[]): readonly string[] {
+  return lines.length === 0 ? [] : ['', title, ...lines];
+}

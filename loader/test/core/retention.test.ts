@@ -1,0 +1,106 @@
+import { describe, expect, test } from 'vitest';
+import type { Condition } from '../../src/config/archive-config.ts';
+import type { ManifestColumn } from '../../src/core/archive/manifest.ts';
+import { createFromManifest } from '../../src/core/archive/restore-sql.ts';
+import { isExpired, mayBeHeld, parsePredicate } from '../../src/core/archive/retention.ts';
+
+const columns: readonly ManifestColumn[] = [
+  ['id', 'bigint unsigned', null],
+  ['name', 'varchar(20)', 'utf8mb4_0900_ai_ci'],
+  ['price', 'decimal(10,2)', null],
+  ['at', 'datetime(6)', null],
+  ['hash', 'binary(2)', null],
+].map(([name, type, collation]) => ({
+  name: String(name),
+  type: String(type),
+  characterSet: collation ? 'utf8mb4' : null,
+  collation: collation ?? null,
+  nullable: false,
+  generated: false,
+}));
+const row = ['12', 'Grüße', '9.90', '2024-03-01 00:00:00.000000', 'ab'].map((text) => Buffer.from(text));
+const held = (...predicate: readonly Condition[]) => mayBeHeld(predicate, { columns })(row);
+
+describe('a batch is expired', () => {
+  test('fault 27: strictly after its newest row has passed the cut-off, and never without a date', () => {
+    const cutoff = '2024-03-01 00:00:00.000000';
+    expect(isExpired({ newest: '2024-02-29 23:59:59.999999' }, cutoff)).toBe(true);
+    expect(isExpired({ newest: cutoff }, cutoff)).toBe(false);
+    expect(isExpired({ newest: '2024-03-01 00:00:00.000001' }, cutoff)).toBe(false);
+    expect(isExpired({ newest: null }, cutoff)).toBe(false);
+  });
+});
+
+describe('a predicate holds a row', () => {
+  test('where it is surely or possibly true', () => {
+    for (const value of [12, '12', '012']) expect(held({ column: 'id', operator: '=', value })).toBe(true);
+    expect(held({ column: 'id', operator: 'in', value: [1, 12] })).toBe(true);
+    expect(held({ column: 'id', operator: '>', value: 9 })).toBe(true);
+    expect(held({ column: 'price', operator: '=', value: 9.9 })).toBe(true);
+    expect(held({ column: 'at', operator: '>=', value: '2024-03-01' })).toBe(true);
+    // As collations without case and accents have it.
+    for (const value of ['grüße', 'GRUßE', 'gruße ']) expect(held({ column: 'name', operator: '=', value })).toBe(true);
+    // Which text is less is for the collation to say, and a column that is not there for nobody.
+    expect(held({ column: 'name', operator: '<', value: 'A' })).toBe(true);
+    expect(held({ column: 'later', operator: '=', value: 1 })).toBe(true);
+    expect(held({ column: 'id', operator: '=', value: 'twelve' }, { column: 'later', operator: 'is null' })).toBe(true);
+    expect(held({ column: 'hash', operator: '=', value: 'ab' })).toBe(true);
+    expect(held({ column: 'hash', operator: '=', value: '6162' })).toBe(true);
+    expect(held({ column: 'name', operator: 'is not null' })).toBe(true);
+  });
+
+  test('and not where it is surely false', () => {
+    expect(held({ column: 'id', operator: '=', value: 13 })).toBe(false);
+    expect(held({ column: 'id', operator: '!=', value: '012' })).toBe(false);
+    expect(held({ column: 'id', operator: 'not in', value: [1, 12] })).toBe(false);
+    expect(held({ column: 'id', operator: '<=', value: 11 })).toBe(false);
+    expect(held({ column: 'at', operator: '<', value: '2024-03-01 00:00:00' })).toBe(false);
+    expect(held({ column: 'name', operator: '=', value: 'other' })).toBe(false);
+    expect(held({ column: 'name', operator: 'is null' })).toBe(false);
+    expect(held({ column: 'id', operator: '=', value: 12 }, { column: 'price', operator: '>', value: 10 })).toBe(false);
+  });
+
+  test('is a list of conditions or nothing', () => {
+    expect(parsePredicate('[{"column":"a","operator":"=","value":1}]')).toEqual([
+      { column: 'a', operator: '=', value: 1 },
+    ]);
+    expect(parsePredicate('[{"column":"a","operator":"is null"}]')).not.toBeNull();
+    for (const text of [
+      '',
+      '{}',
+      '[]',
+      'a = 1',
+      '[{"column":"a","operator":"=","value":[1]}]',
+      '[{"column":"a","operator":"like","value":"x"}]',
+      '[{"column":"a","operator":"in","value":1}]',
+      '[{"operator":"=","value":1}]',
+      '[null]',
+    ])
+      expect(parsePredicate(text)).toBeNull();
+  });
+});
+
+describe('a table made of a manifest', () => {
+  test('has the archived columns and their key, and nothing that is no type', () => {
+    const [id, name] = columns;
+    const made = (type: string) =>
+      createFromManifest('s', 't', {
+        columns: [{ ...(id as ManifestColumn), type }, name as ManifestColumn],
+        key: ['id'],
+      });
+    expect(made("enum('a','it''s, (x)')")).toBe(
+      "CREATE TABLE `s`.`t` (\n  `id` enum('a','it''s, (x)') NOT NULL,\n  `name` varchar(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci NOT NULL,\n  PRIMARY KEY (`id`)\n) ENGINE=InnoDB",
+    );
+    expect(made('decimal(65,30)')).toContain('`id` decimal(65,30) NOT NULL');
+    expect(made('int(6) unsigned zerofill')).toContain('int(6) unsigned zerofill');
+    for (const type of [
+      'int, x int',
+      'int) ENGINE=MyISAM --',
+      "enum('a') DEFAULT 'a'",
+      "enum('a\\')",
+      'int DEFAULT (sleep(1))',
+      '',
+    ])
+      expect(() => made(type)).toThrow(RangeError);
+  });
+});
