@@ -86,9 +86,14 @@ describeEachServer('modes of loading', (server) => {
         ],
       ),
     });
+    await schema.script('CREATE TABLE zero (d DOUBLE); INSERT INTO zero VALUES (-1e-300)');
+    await schema.script('UPDATE zero SET d = d * 1e-300');
+    // MariaDB stores negative zero as zero since 11.8.9 and its like, so that row 7 is there already.
+    const [zero] = await schema.query('SELECT CAST(d AS CHAR) AS text FROM zero');
+    const kept = zero?.['text'] === '-0' ? 1 : 0;
     // 16777217 and 0.100000001 are the FLOATs that are there already: 16777216 and 0.1's nearest neighbour.
     const [counts] = await folder.load();
-    expect(counts).toMatchObject({ read: 12, inserted: 0, updated: 10, unchanged: 2 });
+    expect(counts).toMatchObject({ read: 12, inserted: 0, updated: 9 + kept, unchanged: 3 - kept });
     const [stored] = await schema.query(
       `SELECT HEX((SELECT name FROM v WHERE id = 2)) AS padded, HEX((SELECT name FROM v WHERE id = 3)) AS composed, HEX((SELECT t FROM v WHERE id = 4)) AS spaces,
        (SELECT t FROM v WHERE id = 5) AS nothing, CAST((SELECT j FROM v WHERE id = 6) AS CHAR) AS json, CAST((SELECT d FROM v WHERE id = 7) AS CHAR) AS zero,
@@ -100,7 +105,7 @@ describeEachServer('modes of loading', (server) => {
       spaces: '782020',
       nothing: null,
       json: '1.0',
-      zero: '-0',
+      zero: zero?.['text'],
     });
     expect(Number(stored?.['odd'])).toBe(16777218);
     expect(await folder.load()).toMatchObject([{ ...untouched, read: 12, unchanged: 12 }]);
