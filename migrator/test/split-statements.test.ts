@@ -250,7 +250,8 @@ const inner = fc.string({
 });
 const literal = fc.tuple(fc.constantFrom("'", '"', '`'), inner).map(([quote, text]) => quote + text + quote);
 const comment = fc.oneof(
-  inner.map((text) => `/* ${text.replaceAll('*/', '')} */`),
+  // Not simply taken out, which could join another end of the comment.
+  inner.map((text) => `/* ${text.replaceAll('*/', '*-')} */`),
   inner.map((text) => `-- ${text.replaceAll('\n', '')}\n`),
   inner.map((text) => `#${text.replaceAll('\n', '')}\n`),
 );
