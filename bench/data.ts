@@ -4,17 +4,23 @@ import { mkdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /** Eight columns, of which two have an index beside the primary key. */
-export const tableSql = `CREATE TABLE products (
-  id BIGINT NOT NULL PRIMARY KEY,
+const columnsSql = `id BIGINT NOT NULL,
   sku VARCHAR(32) NOT NULL,
   name VARCHAR(100),
   price DECIMAL(10,2),
   qty INT,
   category VARCHAR(30),
   created_at DATETIME,
-  descr VARCHAR(200),
-  KEY (category),
-  KEY (created_at))`;
+  descr VARCHAR(200)`;
+
+const keysSql = 'PRIMARY KEY (id), KEY (category), KEY (created_at)';
+
+export const tableSql = `CREATE TABLE products (${columnsSql}, ${keysSql})`;
+
+/** The same columns in another table, with the same keys or with others and what they need. */
+export function similarTableSql(table: string, keys = keysSql): string {
+  return `CREATE TABLE ${table} (${columnsSql}, ${keys})`;
+}
 
 export const columnNames = ['id', 'sku', 'name', 'price', 'qty', 'category', 'created_at', 'descr'] as const;
 
@@ -25,10 +31,19 @@ export const cacheFolder = join(import.meta.dirname, '..', '.cache', 'bench');
 const generation = 1;
 
 /**
+ * changed: as first, but one row in a hundred has another price. dated: the dates ascend with the key, as in a table that rows
+ * are added to; the first half lies before `archiveBefore`, the second after it.
+ */
+export type SourceKind = 'first' | 'changed' | 'dated';
+
+/** Lies between the halves of a dated source, 60 days and more from both. */
+export const archiveBefore = '2025-03-01';
+
+/**
  * Writes a CSV file of so many rows, always the same ones, unless it is there.
  * @returns its path
  */
-export async function makeSource(rows: number, kind: 'first' | 'changed'): Promise<string> {
+export async function makeSource(rows: number, kind: SourceKind): Promise<string> {
   await mkdir(cacheFolder, { recursive: true });
   const path = join(cacheFolder, `${kind}-${rows}-${generation}.csv`);
   if (existsSync(path)) return path;
@@ -36,7 +51,8 @@ export async function makeSource(rows: number, kind: 'first' | 'changed'): Promi
   const file = createWriteStream(draft, { highWaterMark: 4 << 20 });
   let block = `${columnNames.join(',')}\n`;
   for (let id = 1; id <= rows; id++) {
-    block += row(id, kind === 'changed' && isChanged(id));
+    const time = kind === 'dated' ? ascendingTime(id, rows) : scatteredTime(id);
+    block += row(id, kind === 'changed' && isChanged(id), time);
     if (block.length < 1 << 20) continue;
     if (!file.write(block)) await once(file, 'drain');
     block = '';
@@ -67,13 +83,27 @@ function mixed(id: number, column: number): number {
   return (value ^ (value >>> 16)) >>> 0;
 }
 
-function row(id: number, changed: boolean): string {
+function row(id: number, changed: boolean, time: string): string {
   const cents = (mixed(id, 1) + (changed ? 1 : 0)) % 100_000;
   const price = `${Math.floor(cents / 100)}.${two(cents % 100)}`;
+  return `${id},SKU-${String(id).padStart(8, '0')},Product name ${mixed(id, 2) % 500_000},${price},${mixed(id, 3) % 1000},cat${mixed(id, 5) % 200},${time},some description text number ${mixed(id, 6) % 1_000_000_000} here\n`;
+}
+
+/** Some time of 2024. */
+function scatteredTime(id: number): string {
   const time = mixed(id, 4);
   const day = `2024-${two(1 + (time % 12))}-${two(1 + ((time >>> 4) % 28))}`;
-  const clock = `${two((time >>> 9) % 24)}:${two((time >>> 14) % 60)}:00`;
-  return `${id},SKU-${String(id).padStart(8, '0')},Product name ${mixed(id, 2) % 500_000},${price},${mixed(id, 3) % 1000},cat${mixed(id, 5) % 200},${day} ${clock},some description text number ${mixed(id, 6) % 1_000_000_000} here\n`;
+  return `${day} ${two((time >>> 9) % 24)}:${two((time >>> 14) % 60)}:00`;
+}
+
+/** Out of order by up to a day: rows of 2023 and 2024, then of the second half of 2025. */
+function ascendingTime(id: number, rows: number): string {
+  const half = Math.floor(rows / 2);
+  const isOld = id <= half;
+  const [start, days] = isOld ? [Date.UTC(2023, 0, 1), 700] : [Date.UTC(2025, 6, 1), 140];
+  const share = isOld ? (id - 1) / half : (id - half - 1) / (rows - half);
+  const minute = Math.floor(share * days * 1440) + (mixed(id, 4) % 1440);
+  return new Date(start + minute * 60_000).toISOString().slice(0, 19).replace('T', ' ');
 }
 
 function two(number: number): string {

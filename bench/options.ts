@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 
-export const areas = ['load', 'start', 'memory'] as const;
+export const areas = ['load', 'start', 'memory', 'archive'] as const;
 export type Area = (typeof areas)[number];
 export type Flavour = 'mysql' | 'mariadb';
 export const flavours: readonly Flavour[] = ['mysql', 'mariadb'];
@@ -13,7 +13,11 @@ export interface BenchOptions {
   /** Interleaved rounds of the short programs. */
   readonly startRuns: number;
   readonly memoryRuns: number;
+  /** Interleaved rounds of archiving and its peers. */
+  readonly archiveRuns: number;
   readonly rows: number;
+  /** Rows that are archived, out of twice as many. */
+  readonly archiveRows: number;
   /** Rows of the larger source that memory is measured on. */
   readonly manyRows: number;
   /** Only rows of the table whose name contains this. */
@@ -22,12 +26,13 @@ export interface BenchOptions {
   readonly keep: boolean;
 }
 
-export const usage = `npm run bench -- [load] [start] [memory] [options]
+export const usage = `npm run bench -- [load] [start] [memory] [archive] [options]
   --server mysql|mariadb   only this server
-  --runs N                 rounds of everything (default: 5 loads, 21 starts, 1 for memory)
-  --rows N                 rows of the loads (default 1000000)
+  --runs N                 rounds of everything (default: 5 loads, 21 starts, 3 of archiving, 1 for memory)
+  --rows N                 rows of the loads (default 1000000), rows to archive (default 200000)
   --many-rows N            rows of the larger memory run (default 10000000)
-  --only TEXT              only the rows of the table that contain the text
+  --only TEXT              only the rows of the table that contain the text; of archive: same server, two servers, row by row,
+                           Parquet, purge, memory or foreground
   --keep                   leave the servers running for the next bench
 `;
 
@@ -39,13 +44,14 @@ export function parseOptions(argv: readonly string[]): BenchOptions {
     options: {
       server: { type: 'string' },
       runs: { type: 'string' },
-      rows: { type: 'string', default: '1000000' },
+      rows: { type: 'string' },
       'many-rows': { type: 'string', default: '10000000' },
       only: { type: 'string' },
       keep: { type: 'boolean', default: false },
     },
   });
   const chosen = positionals.map((word) => pick(word, areas));
+  const rows = (standard: number) => (values.rows === undefined ? standard : count('--rows', values.rows));
   const runs = (standard: number) => (values.runs === undefined ? standard : count('--runs', values.runs));
   return {
     areas: chosen.length === 0 ? areas : chosen,
@@ -53,7 +59,9 @@ export function parseOptions(argv: readonly string[]): BenchOptions {
     loadRuns: runs(5),
     startRuns: runs(21),
     memoryRuns: runs(1),
-    rows: count('--rows', values.rows),
+    archiveRuns: runs(3),
+    rows: rows(1_000_000),
+    archiveRows: rows(200_000),
     manyRows: count('--many-rows', values['many-rows']),
     only: values.only ?? null,
     keep: values.keep,

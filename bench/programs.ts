@@ -59,21 +59,36 @@ export interface LoaderTask {
 
 /** Runs the bundled loader on one table, `products`. */
 export async function runLoader(server: BenchServer, task: LoaderTask): Promise<LoaderRun> {
+  const lines = ['load:', '  - table: products', `    source: ${task.source}`];
+  const config = [...lines, ...(task.settings ?? []).map((line) => `    ${line}`), ''].join('\n');
+  const { stdout, ...run } = await runLoaderVerb(server, 'load', config, task);
+  // The bench itself fixed the format with --json.
+  const summary = JSON.parse(stdout) as { tables: TableSummary[] };
+  const [table] = summary.tables;
+  if (!table) throw new Error(`the loader's summary has no table: ${stdout}`);
+  return { ...run, table };
+}
+
+/**
+ * Runs one verb of the bundled loader with a configuration.
+ * @returns its summary as it printed it, and its peak of resident memory if that was asked for
+ */
+export async function runLoaderVerb(
+  server: BenchServer,
+  verb: 'load' | 'archive' | 'purge',
+  config: string,
+  options: Pick<LoaderTask, 'args' | 'measureMemory'> = {},
+): Promise<{ readonly seconds: number; readonly stdout: string; readonly peakMiB: number | null }> {
   const folder = await mkdtemp(join(tmpdir(), 'tableset-bench-'));
   try {
-    const config = join(folder, 'config.yaml');
-    const lines = ['load:', '  - table: products', `    source: ${task.source}`];
-    await writeFile(config, [...lines, ...(task.settings ?? []).map((line) => `    ${line}`), ''].join('\n'));
+    const path = join(folder, 'config.yaml');
+    await writeFile(path, config);
     const peakFile = join(folder, 'peak');
-    const preload = task.measureMemory ? [`--import=${join(import.meta.dirname, 'peak-memory.mjs')}`] : [];
-    const args = [...preload, bundle('loader'), 'load', '--config', config, '--json', ...(task.args ?? [])];
+    const preload = options.measureMemory ? [`--import=${join(import.meta.dirname, 'peak-memory.mjs')}`] : [];
+    const args = [...preload, bundle('loader'), verb, '--config', path, '--json', ...(options.args ?? [])];
     const { seconds, stdout } = await timed(node, args, { ...databaseEnv(server), BENCH_PEAK_FILE: peakFile });
-    // The bench itself fixed the format with --json.
-    const summary = JSON.parse(stdout) as { tables: TableSummary[] };
-    const [table] = summary.tables;
-    if (!table) throw new Error(`the loader's summary has no table: ${stdout}`);
-    const peakMiB = task.measureMemory ? Number(await readFile(peakFile, 'utf8')) : null;
-    return { seconds, table, peakMiB };
+    const peakMiB = options.measureMemory ? Number(await readFile(peakFile, 'utf8')) : null;
+    return { seconds, stdout, peakMiB };
   } finally {
     await rm(folder, { recursive: true });
   }

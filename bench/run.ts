@@ -1,5 +1,6 @@
-/** Side by side with peers: `npm run bench -- [load] [start] [memory] [options]`; prints a Markdown table. */
+/** Side by side with peers: `npm run bench -- [load] [start] [memory] [archive] [options]`; prints a Markdown table. */
 import { cpus, totalmem } from 'node:os';
+import { benchArchive } from './cases/archive.ts';
 import { benchLoad } from './cases/load.ts';
 import { benchMemory } from './cases/memory.ts';
 import { benchStart } from './cases/start.ts';
@@ -9,7 +10,12 @@ import { markdownTable, type ReportRow } from './report.ts';
 import { type BenchServer, startServer } from './servers.ts';
 
 type Bench = (servers: readonly BenchServer[], options: BenchOptions) => Promise<readonly ReportRow[]>;
-const benches: Readonly<Record<Area, Bench>> = { load: benchLoad, start: benchStart, memory: benchMemory };
+const benches: Readonly<Record<Area, Bench>> = {
+  load: benchLoad,
+  start: benchStart,
+  memory: benchMemory,
+  archive: benchArchive,
+};
 
 const argv = process.argv.slice(2);
 const options = parseOptions(argv);

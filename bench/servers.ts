@@ -36,9 +36,17 @@ const serverArguments: Readonly<Record<Flavour, readonly string[]>> = {
 const readyTimeoutMs = 120_000;
 const clientFolder = '/bench';
 
+/** A server that archives are written to has to keep what it acknowledged, which MariaDB with a binary log does not by default. */
+const archiveArguments = ['--sync-binlog=1'];
+
 /** Starts a server whose data lies on the container's own disk, or takes the one that an earlier run kept. */
-export async function startServer(flavour: Flavour, keep: boolean): Promise<BenchServer> {
-  const name = `tableset-bench-${flavour}${keep ? '' : `-${randomBytes(4).toString('hex')}`}`;
+export async function startServer(
+  flavour: Flavour,
+  keep: boolean,
+  role: 'primary' | 'archive' = 'primary',
+): Promise<BenchServer> {
+  const base = role === 'primary' ? `tableset-bench-${flavour}` : `tableset-bench-${flavour}-${role}`;
+  const name = `${base}${keep ? '' : `-${randomBytes(4).toString('hex')}`}`;
   const client = `${name}-client`;
   const password = 'bench';
   if (!keep || !(await isRunning(name))) {
@@ -47,7 +55,7 @@ export async function startServer(flavour: Flavour, keep: boolean): Promise<Benc
     await capture('docker', [
       ...place,
       ...['--name', name, ...variables],
-      ...[images[flavour], ...serverArguments[flavour]],
+      ...[images[flavour], ...serverArguments[flavour], ...(role === 'archive' ? archiveArguments : [])],
     ]);
     await capture('docker', [
       ...place,

@@ -11,6 +11,11 @@ const run = promisify(execFile);
 const root = join(import.meta.dirname, '..');
 const images = ['migrator', 'loader'];
 
+/** What is started by its own name beside the program: the service's worker thread. */
+const furtherEntries: Readonly<Record<string, readonly string[]>> = {
+  loader: [join('loader', 'src', 'service', 'inline', 'service-thread.ts')],
+};
+
 /** Database drivers that knex names in its dialects and that this project never loads. */
 const unusedDrivers = [
   'better-sqlite3',
@@ -47,7 +52,8 @@ async function buildImage(workspace: string): Promise<number> {
   try {
     await build({
       absWorkingDir: root,
-      entryPoints: [join(workspace, 'src', 'main.ts')],
+      entryPoints: [join(workspace, 'src', 'main.ts'), ...(furtherEntries[workspace] ?? [])],
+      entryNames: '[name]',
       outdir: draft,
       bundle: true,
       splitting: true,

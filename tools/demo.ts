@@ -1,17 +1,19 @@
 /**
- * Shows the whole product on a database of its own: migrate, load, start the app, load again, change one row, load again.
+ * Shows the whole product on a database of its own: migrate, load, start the app, load again, change one row, load again; then archive old orders
+ * to files and to SQLite, prove, find, restore and purge them.
  * Checks every number that it shows, and exits with 1 when one is not what it says. `--database given|path|packages|docker`
  * chooses how to get a server; by default the first way that works. Leaves nothing behind.
  */
-import { randomBytes } from 'node:crypto';
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import mysql from 'mysql2/promise';
-import { textTable, thousands } from '../common/src/output/table.ts';
+import { thousands } from '../common/src/output/table.ts';
+import { archiveOldOrders } from './demo/archiving.ts';
+import { expectThat, say, showTable } from './demo/narration.ts';
 import { type LoadSummary, load, migrate, type Surroundings, startApp } from './demo/programs.ts';
-import { type Database, type DatabaseWay, startDatabase } from './embedded-database/index.ts';
+import { createSchema } from './demo/schema.ts';
+import { type DatabaseWay, startDatabase } from './embedded-database/index.ts';
 
 const example = join(import.meta.dirname, '..', 'examples', 'order-food');
 const ways: readonly DatabaseWay[] = ['given', 'path', 'packages', 'docker'];
@@ -25,26 +27,8 @@ const wayNames: Readonly<Record<DatabaseWay, string>> = {
 /** The one row that the demo changes. */
 const change = { id: 114, name: 'Τζατζίκι', from: ',4.50,EUR,', to: ',4.80,EUR,', price: '4.80' };
 
-const startedMs = performance.now();
-
-function say(text: string): void {
-  const seconds = ((performance.now() - startedMs) / 1000).toFixed(1).padStart(5);
-  console.log(`\n${seconds} s  ${text}`);
-}
-
-/** Every statement of the demo goes through here: a false one ends it. */
-function expectThat(holds: boolean, statement: string): void {
-  if (!holds) throw new Error(`this should hold, and does not: ${statement}`);
-  console.log(`         ✓ ${statement}`);
-}
-
 function showSummary(summary: LoadSummary): void {
-  const header = ['table', 'read', 'inserted', 'updated', 'deleted', 'unchanged', 'rejected'];
-  const rows = summary.tables.map((entry) => [
-    entry.table,
-    ...[entry.read, entry.inserted, entry.updated, entry.deleted, entry.unchanged, entry.rejected].map(thousands),
-  ]);
-  for (const line of textTable([header, ...rows])) console.log(`         ${line}`);
+  showTable(['table', 'read', 'inserted', 'updated', 'deleted', 'unchanged', 'rejected'], summary.tables);
 }
 
 function total(summary: LoadSummary, column: 'read' | 'inserted' | 'updated' | 'deleted' | 'unchanged' | 'rejected') {
@@ -66,35 +50,6 @@ async function askProducts(url: string, signal: AbortSignal): Promise<ProductsAn
   if (response.status !== 200) throw new Error(`GET /products answered ${response.status}`);
   // The example app's own shape; a missing field fails the checks that follow.
   return (await response.json()) as ProductsAnswer;
-}
-
-/** Makes a schema for the demo and drops it at the end, which matters on a server that was there before. */
-async function createSchema(database: Database) {
-  const name = `tableset_demo_${randomBytes(4).toString('hex')}`;
-  const { host, port, user, password } = database;
-  const connect = () => mysql.createConnection({ host, port, user, password });
-  const administer = async (sql: string) => {
-    const connection = await connect();
-    try {
-      await connection.query(sql);
-    } finally {
-      await connection.end();
-    }
-  };
-  await administer(`CREATE DATABASE ${name} CHARACTER SET utf8mb4`);
-  return {
-    name,
-    count: async (table: string) => {
-      const connection = await connect();
-      try {
-        const [rows] = await connection.query<mysql.RowDataPacket[]>(`SELECT COUNT(*) AS n FROM ${name}.${table}`);
-        return Number(rows[0]?.['n']);
-      } finally {
-        await connection.end();
-      }
-    },
-    [Symbol.asyncDispose]: () => administer(`DROP DATABASE ${name}`),
-  };
 }
 
 async function temporaryFolder() {
@@ -170,6 +125,10 @@ async function demo(signal: AbortSignal, way: DatabaseWay | undefined): Promise<
   expectThat(total(third, 'inserted') + total(third, 'deleted') === 0, 'and nothing else was written');
   const now = (await askProducts(app.url, signal)).products.find((product) => product.id === change.id);
   expectThat(now?.name === change.name && now.price === change.price, `GET /products: ${now?.name}, ${now?.price}`);
+
+  await archiveOldOrders({ surroundings, schema, folder: folder.path });
+  const after = await askProducts(app.url, signal);
+  expectThat(after.products.length === answer.products.length, 'the app has been running all the while');
 }
 
 async function changeSource(path: string): Promise<void> {

@@ -10,6 +10,7 @@ import { defaultColumn } from '@tableset/common/settings/help.ts';
 import type { SettingTable } from '@tableset/common/settings/settings.ts';
 import { configurationReference } from '../loader/src/config/reference.ts';
 import { loaderErrors } from '../loader/src/errors.ts';
+import { serviceErrors } from '../loader/src/service/errors.ts';
 import { loaderVerbs } from '../loader/src/verbs/index.ts';
 import { migrationErrors } from '../migrator/src/errors.ts';
 import { migratorVerbs } from '../migrator/src/verbs/index.ts';
@@ -28,6 +29,7 @@ function errorsDocument(): string {
     section('Both images', commonErrors),
     section('migrator', migrationErrors),
     section('loader', loaderErrors),
+    section('loader serve', serviceErrors),
   ];
   return parts.join('\n');
 }

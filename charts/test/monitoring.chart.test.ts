@@ -41,13 +41,35 @@ test('there are no alerts for CronJobs that there are not', async () => {
   expect(JSON.stringify(rule)).not.toMatch(/Database(Archive|Purge)/);
 });
 
-test('the dashboard is JSON whose queries name the release and parse', async (context) => {
-  const values = { grafanaDashboard: { enabled: true } };
+/** The dashboard of a release whose CronJobs are these, with its panels. */
+async function dashboardOf(more: Readonly<Record<string, unknown>>) {
+  const values = { grafanaDashboard: { enabled: true }, ...more };
   const data = valueAt(find(await render('database-load', { values }), 'ConfigMap'), 'data[database-load.json]');
   const dashboard: unknown = JSON.parse(String(data));
-  expect(valueAt(dashboard, 'title')).toBe('Tableset: database-load (shop)');
   const panels = valueAt(dashboard, 'panels');
   if (!Array.isArray(panels)) throw new Error('the dashboard has no panels');
+  return { dashboard, panels: panels as readonly unknown[] };
+}
+
+test('the dashboard shows archive and purge where there are such CronJobs, and never as loads', async () => {
+  const both = { archive: { cronjob: { enabled: true } }, purge: { cronjob: { enabled: true } } };
+  const [without, within] = [await dashboardOf({}), await dashboardOf(both)];
+  const ofArchive = ({ panels }: { readonly panels: readonly unknown[] }) =>
+    panels.filter((panel) => /: archive and purge|their pods/.test(String(valueAt(panel, 'title'))));
+  expect(ofArchive(without)).toHaveLength(0);
+  expect(ofArchive(within)).toHaveLength(5);
+  for (const panel of ofArchive(within))
+    expect(JSON.stringify(panel)).toMatch(/database-load-archive\|database-load-purge/);
+  const loads = within.panels.filter((panel) => JSON.stringify(panel).includes('job_name=~\\"database-load-.+'));
+  expect(loads).toHaveLength(2);
+  for (const panel of loads)
+    expect(JSON.stringify(panel)).toContain('job_name!~\\"(database-load-archive|database-load-purge)-.+');
+  expect(JSON.stringify(within.dashboard)).not.toMatch(/CRONJOB|NAMESPACE|-NAME/);
+});
+
+test('the dashboard is JSON whose queries name the release and parse', async (context) => {
+  const { dashboard, panels } = await dashboardOf({ archive: { cronjob: { enabled: true } } });
+  expect(valueAt(dashboard, 'title')).toBe('Tableset: database-load (shop)');
   const queries = panels.flatMap((panel: unknown) => valueAt(panel, 'targets')).filter(isRecord);
   expect(queries.length).toBeGreaterThan(5);
   const ids = new Set(panels.map((panel: unknown) => valueAt(panel, 'id')));

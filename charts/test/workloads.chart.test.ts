@@ -179,6 +179,18 @@ describe('the CronJob and the Job', () => {
     });
   });
 
+  test('start no pod beside one that is on its way out: it would find the lock held and call itself done', async () => {
+    const enabled = { enabled: true };
+    const values = { job: enabled, archive: { cronjob: enabled }, purge: { cronjob: enabled } };
+    const manifests = await render('database-load', { values });
+    const specs = manifests.flatMap((each) => {
+      if (each['kind'] === 'CronJob') return [valueAt(each, 'spec.jobTemplate.spec')];
+      return each['kind'] === 'Job' ? [valueAt(each, 'spec')] : [];
+    });
+    expect(specs).toHaveLength(4);
+    for (const spec of specs) expect(valueAt(spec, 'podReplacementPolicy')).toBe('Failed');
+  });
+
   test('what people change with kubectl is rendered only when it is set', async () => {
     expect(valueAt(find(await render('database-load'), 'CronJob'), 'spec')).not.toHaveProperty('suspend');
     expect(valueAt(find(await render('order-food'), 'Deployment'), 'spec')).not.toHaveProperty('replicas');
@@ -274,15 +286,15 @@ describe('archive and purge', () => {
     }
   });
 
-  test('differ from the pods that load in their arguments, labels, account and stores alone', async () => {
+  test('differ from the pods that load in their arguments, labels, account, stores and restarts alone', async () => {
     const stores = { existingClaim: 'cold', existingSecrets: ['archive-db'] };
     const values = { ...both, stores, tables: ['products'], extraArgs: ['--x'], ifChanged: true };
     const manifests = await render('database-load', { values });
     const load = jobOf(find(manifests, 'CronJob', 'database-load')) as Record<string, unknown>;
     for (const verb of ['archive', 'purge']) {
       const pod = jobOf(find(manifests, 'CronJob', `database-load-${verb}`)) as Record<string, unknown>;
-      const { containers: _theirs, volumes: _volumes, ...rest } = pod;
-      const { containers: _own, volumes: _ownVolumes, ...ownRest } = load;
+      const { containers: _theirs, volumes: _volumes, restartPolicy: _restart, ...rest } = pod;
+      const { containers: _own, volumes: _ownVolumes, restartPolicy: _ownRestart, ...ownRest } = load;
       expect(rest).toEqual(ownRest);
       expect(valueAt(pod, 'containers[0].args')).toEqual([verb]);
       expect(valueAt(pod, 'containers[0].volumeMounts[/archive]')).toEqual({ name: 'store', mountPath: '/archive' });
@@ -299,8 +311,49 @@ describe('archive and purge', () => {
     expect(await spec(both)).toEqual(await spec({}));
   });
 
+  test('are tried again, but not where a limit of time has ended them', async () => {
+    const tries = async (limits: object, more: object = {}) => {
+      const values = { config: { load: [], limits }, archive: { cronjob: { enabled: true, ...more } } };
+      const manifests = await render('database-load', { values });
+      return valueAt(find(manifests, 'CronJob', 'database-load-archive'), 'spec.jobTemplate.spec.backoffLimit');
+    };
+    expect(await tries({ batchRows: 100 })).toBe(2);
+    expect(await tries({ maxRuntime: '2h' })).toBe(0);
+    expect(await tries({ window: '01:00-05:00' })).toBe(0);
+    expect(await tries({ maxRuntime: '2h' }, { backoffLimit: 1 })).toBe(1);
+    expect(await tries({}, { backoffLimit: 0 })).toBe(0);
+  });
+
+  test('archive with several pods is an Indexed Job whose pods share the tables, and whose tries are those of all', async () => {
+    const values = { archive: { cronjob: { enabled: true, parallelism: 3 }, extraArgs: ['--lock-wait-seconds=9'] } };
+    const manifests = await render('database-load', { values });
+    const job = valueAt(find(manifests, 'CronJob', 'database-load-archive'), 'spec.jobTemplate.spec');
+    expect(job).toMatchObject({ completionMode: 'Indexed', completions: 3, parallelism: 3, backoffLimit: 6 });
+    const args = valueAt(job, 'template.spec.containers[0].args');
+    expect(args).toEqual(['archive', '--shards=3', '--lock-wait-seconds=9']);
+    const alone = await render('database-load', { values: both });
+    for (const verb of ['archive', 'purge']) {
+      const spec = valueAt(find(alone, 'CronJob', `database-load-${verb}`), 'spec.jobTemplate.spec');
+      for (const key of ['completionMode', 'completions', 'parallelism']) expect(valueAt(spec, key)).toBeUndefined();
+    }
+    const most = { archive: { cronjob: { enabled: true, parallelism: 65 } } };
+    expect(await refusal('database-load', most)).toContain('/archive/cronjob/parallelism');
+  });
+
+  test('keep the logs of tries that failed, and are not tried again after exit 2 and 3', async () => {
+    const manifests = await render('database-load', { values: both });
+    for (const verb of ['archive', 'purge']) {
+      const job = valueAt(find(manifests, 'CronJob', `database-load-${verb}`), 'spec.jobTemplate.spec');
+      expect(valueAt(job, 'template.spec.restartPolicy')).toBe('Never');
+      expect(valueAt(job, 'podFailurePolicy.rules')).toMatchObject([
+        { action: 'Ignore', onPodConditions: [{ type: 'DisruptionTarget' }] },
+        { action: 'FailJob', onExitCodes: { containerName: 'database-load', values: [2, 3] } },
+      ]);
+    }
+  });
+
   test('name the value that is wrong', async () => {
-    const cronjob = { enabled: true, podFailurePolicy: { enabled: true } };
+    const cronjob = { enabled: true, restartPolicy: 'OnFailure' };
     expect(await refusal('database-load', { purge: { cronjob } })).toContain('purge.cronjob.restartPolicy=Never');
   });
 });

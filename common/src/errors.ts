@@ -150,6 +150,13 @@ export const commonErrors = {
     cause: 'The ledger tables were written by a newer version with an unknown format.',
     remedy: 'Use the image version that wrote them, or newer.',
   },
+  LEDGER_INCOMPLETE: {
+    exit: exitCodes.transient,
+    cause:
+      'The ledger tables are not there, or an older version made them, and the account may not make or alter them.',
+    remedy:
+      'Run migrator up of the same version first, or grant the account for one run what docs/operations.md lists for making the ledger.',
+  },
   STOPPED: {
     exit: exitCodes.stopped,
     cause: 'SIGTERM or SIGINT asked the run to stop, and it did at a safe point.',

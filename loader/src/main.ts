@@ -9,7 +9,7 @@ const exitCode = await runProgram(
     meaning: 'loads reference data into MySQL or MariaDB tables, idempotently',
     version: programVersion,
     verbs: loaderVerbs,
-    defaultVerb: null,
+    defaultVerb: process.env['RUN_MODE'] === 'service' ? 'serve' : null,
     explain: explainDatabaseError,
   },
   process.argv.slice(2),

@@ -1,5 +1,5 @@
 import { databaseSettingTable, lockSettingTable, triggerSettingTable } from '@tableset/common/settings/database.ts';
-import { list, path, toggle } from '@tableset/common/settings/kinds.ts';
+import { integer, list, path, toggle } from '@tableset/common/settings/kinds.ts';
 import type { SettingTable } from '@tableset/common/settings/settings.ts';
 
 /** Where the configuration file is; every verb that reads it has this. */
@@ -61,6 +61,14 @@ export const archiveSettingTable = {
     kind: toggle(),
     default: false,
     meaning: 'Show exactly what would be archived, and write nothing.',
+  },
+  shards: {
+    flag: 'shards',
+    env: 'ARCHIVE_SHARDS',
+    kind: integer(1, 1024),
+    defaultMeaning: 'one run alone',
+    meaning:
+      'Be one of several workers: the first cuts each table into so many shards, and all of them work these off.',
   },
   ...triggerSettingTable,
   ...databaseSettingTable,

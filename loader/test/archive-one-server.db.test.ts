@@ -1,6 +1,16 @@
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { describeEachServer } from '../../test/servers.ts';
-import { batches, digestOf, expectConserved, insertOrders, openShop, rowsOf, visibleRows } from './archive-shop.ts';
+import {
+  batches,
+  digestOf,
+  expectConserved,
+  insertOrders,
+  longAgo,
+  openShop,
+  rowsOf,
+  visibleRows,
+  waitForStatement,
+} from './archive-shop.ts';
 import { sameServer } from './run-archive.ts';
 
 describeEachServer('archiving to the same server', (server) => {
@@ -135,6 +145,79 @@ describeEachServer('archiving to the same server', (server) => {
     ]);
   });
 
+  test('fault 27: a row dated exactly at the cut-off stays, one a microsecond older goes', async () => {
+    const shop = await openShop(server, { old: 3, fresh: 0 });
+    await shop.folder.archive();
+    await insertOrders(shop.schema, 100, 100, longAgo);
+    const holder = await shop.schema.connect();
+    onTestFinished(() => holder.destroy());
+    await holder.beginTransaction();
+    await holder.query('SELECT * FROM tableset_batches FOR UPDATE');
+    const { ended } = shop.folder.start();
+    // The run knows its cut-off by now, and says it in this statement.
+    await waitForStatement(server, shop.schema, /^INSERT INTO tableset_batches/);
+    const statements = (await server.query('SHOW FULL PROCESSLIST')).map((row) => String(row['Info']));
+    const opening = statements.find(
+      (sql) => sql.startsWith('INSERT INTO tableset_batches') && sql.includes("'orders'"),
+    );
+    const [cutoff] = opening?.match(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}/) ?? [];
+    for (const [id, microseconds] of [
+      [51, -1],
+      [52, 0],
+      [53, 1],
+    ])
+      await shop.schema.query(
+        "INSERT INTO orders (id, customer, created_at) VALUES (?, 'edge', ? + INTERVAL ? MICROSECOND)",
+        [id, cutoff, microseconds],
+      );
+    await holder.rollback();
+    expect(await ended).toMatchObject({ exit: 0, summary: { tables: [{ archived: 2 }] } });
+    expect(await shop.schema.query('SELECT id FROM orders ORDER BY id')).toEqual([{ id: 52 }, { id: 53 }]);
+    expect(await shop.archive.query('SELECT id FROM orders WHERE id > 50 ORDER BY id')).toEqual([
+      { id: 51 },
+      { id: 100 },
+    ]);
+  });
+
+  test('fault 53: a ledger of a format that is not known is refused', async () => {
+    const shop = await openShop(server, { old: 3 });
+    await shop.folder.archive();
+    await shop.schema.query("ALTER TABLE tableset_runs COMMENT = 'Tableset ledger, format 99'");
+    await insertOrders(shop.schema, 100, 101, longAgo);
+    await shop.folder.refuse(3, 'LEDGER_FORMAT');
+    expect(await rowsOf(shop.schema, 'orders', 'id >= 100')).toHaveLength(2);
+  });
+
+  test('a later load does not bring archived rows back, nor their children', async () => {
+    const shop = await openShop(server, { old: 5, fresh: 2, items: 1 });
+    const csv = async (table: string, columns: string) =>
+      [columns, ...(await rowsOf(shop.schema, table)).map((row) => row.replaceAll('~', '').replaceAll('|', ','))].join(
+        '\n',
+      );
+    shop.folder.write('orders.csv', await csv('orders', 'id,customer,total,weight,note,created_at'));
+    shop.folder.write('items.csv', await csv('order_items', 'id,order_id,product'));
+    const sections = JSON.parse(await shop.folder.read('config.yaml'));
+    shop.folder.configure({
+      ...sections,
+      load: [
+        { table: 'orders', source: 'orders.csv' },
+        { table: 'order_items', source: 'items.csv' },
+      ],
+    });
+    await shop.folder.archive();
+    const run = await shop.folder.run('load');
+    expect(run).toMatchObject({
+      exit: 0,
+      summary: {
+        tables: [
+          { table: 'orders', read: 7, inserted: 0, held: 5, unchanged: 2 },
+          { table: 'order_items', read: 7, inserted: 0, held: 5, unchanged: 2 },
+        ],
+      },
+    });
+    expect(await rowsOf(shop.schema, 'orders')).toHaveLength(2);
+  });
+
   test('fault 33: a key that was deleted and used again is archived once more, and both rows stay', async () => {
     const shop = await openShop(server, { old: 3, fresh: 0 });
     await shop.folder.archive();
@@ -188,14 +271,12 @@ describeEachServer('archiving to the same server', (server) => {
     await shop.schema.script(
       `CREATE TABLE \`select\` (a INT, b VARCHAR(9) COLLATE utf8mb4_general_ci, c INT, at DATE, PRIMARY KEY (b, a, c)); INSERT INTO \`select\` VALUES ${rows.join()}`,
     );
-    const before = await rowsOf(shop.schema, '`select`'.replaceAll('`', ''), 'TRUE').catch(() => []);
     shop.folder.configure(sameServer(shop.archive, [{ table: 'select', dateColumn: 'at' }], { batchRows: 17 }));
     expect(await shop.folder.archive()).toMatchObject([{ matched: 300, deleted: 300 }]);
     expect(await shop.schema.query('SELECT * FROM `select`')).toEqual([]);
     expect(
       await shop.archive.query('SELECT COUNT(*) AS count, COUNT(DISTINCT a, b, c) AS keys_ FROM `select`'),
     ).toEqual([{ count: 300, keys_: 300 }]);
-    expect(before).toEqual([]);
   });
 
   test('a table that is not there is waited for, then exit 1', async () => {

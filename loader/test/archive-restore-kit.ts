@@ -58,3 +58,24 @@ export async function ids(schema: TestSchema, table: string, where = 'TRUE'): Pr
   const rows = await schema.query(`SELECT id FROM ${table} WHERE ${where} ORDER BY id`);
   return rows.map((row) => Number(row['id']));
 }
+
+/** Everything of a table as hexadecimal digits of its bytes, so that nothing that differs looks equal. */
+export async function bytesOf(schema: TestSchema, table: string, where = 'TRUE'): Promise<readonly string[]> {
+  const columns = await schema.query(
+    'SELECT column_name AS name, data_type AS type FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = ? ORDER BY ordinal_position',
+    [table],
+  );
+  const cells = columns.map((row) => {
+    const name = `\`${String(row['name'])}\``;
+    const type = String(row['type']);
+    if (type === 'float' || type === 'double') return `IFNULL(CAST((${name} * 1e0) AS CHAR), '~')`;
+    if (type === 'json') return `IFNULL(HEX(CAST(${name} AS CHAR)), '~')`;
+    return `IFNULL(HEX(${type === 'bit' ? `${name} + 0` : isText(type) ? name : `CAST(${name} AS BINARY)`}), '~')`;
+  });
+  const rows = await schema.query(`SELECT CONCAT_WS('|', ${cells.join(', ')}) AS line FROM ${table} WHERE ${where}`);
+  return rows.map((row) => String(row['line'])).toSorted();
+}
+
+function isText(type: string): boolean {
+  return /char|text|blob|binary/.test(type);
+}

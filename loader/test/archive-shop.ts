@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'vitest';
 import type { TestSchema, TestServer } from '../../test/servers.ts';
 import { ArchiveFolder, archiveSchema, sameServer } from './run-archive.ts';
@@ -87,14 +88,35 @@ export async function visibleRows(
   );
 }
 
-/** Each row that was there is in exactly one home, as it was: the table or its visible archive. */
+/**
+ * Each row that was there is in exactly one home, as it was: the table or its visible archive. On one server both are looked at as of one moment:
+ * the server may still be ending the transaction of a program that was killed.
+ */
 export async function expectConserved(
   shop: Pick<Shop, 'schema' | 'archive'>,
   before: Readonly<Record<string, readonly string[]>>,
 ): Promise<void> {
-  for (const [table, rows] of Object.entries(before)) {
-    const now = [...(await rowsOf(shop.schema, table)), ...(await visibleRows(shop, table))].toSorted();
-    expect(now, table).toEqual(rows);
+  const { schema, archive } = shop;
+  const together = schema.environment['DB_PORT'] === archive.environment['DB_PORT'];
+  // The connection of the one schema looks into the other too.
+  const beside: TestSchema = { ...archive, query: (sql, values) => queryIn(archive.name, sql, values) };
+  const queryIn = async (name: string, sql: string, values?: readonly unknown[]) => {
+    await schema.query(`USE ${name}`);
+    try {
+      return await schema.query(sql, values);
+    } finally {
+      await schema.query(`USE ${schema.name}`);
+    }
+  };
+  if (together) await schema.query('START TRANSACTION WITH CONSISTENT SNAPSHOT');
+  try {
+    for (const [table, rows] of Object.entries(before)) {
+      const archived = await visibleRows(together ? { schema, archive: beside } : shop, table);
+      const now = [...(await rowsOf(schema, table)), ...archived].toSorted();
+      expect(now, table).toEqual(rows);
+    }
+  } finally {
+    if (together) await schema.query('ROLLBACK');
   }
 }
 
@@ -103,6 +125,25 @@ export async function batches(schema: TestSchema) {
   return await schema.query(
     'SELECT CAST(id AS CHAR) AS id, state, CAST(token AS CHAR) AS token, CAST(row_count AS SIGNED) AS row_count, CAST(total_rows AS SIGNED) AS total_rows, first_key, last_key, oldest, newest, cutoff, manifest FROM tableset_batches ORDER BY tableset_batches.id',
   );
+}
+
+/** Sessions of the program in the schema whose statement is like this. */
+async function sessions(server: TestServer, schema: TestSchema, info: RegExp = /./): Promise<readonly string[]> {
+  // Other sessions' statements may hold characters that the servers' own tables cannot compare.
+  const all = await server.query('SHOW FULL PROCESSLIST');
+  return all
+    .filter((row) => row['db'] === schema.name && row['User'] === schema.user && info.test(String(row['Info'] ?? '')))
+    .map((row) => String(row['Id']));
+}
+
+/** Waits until the program runs a statement like this, and returns its session. */
+export async function waitForStatement(server: TestServer, schema: TestSchema, info: RegExp): Promise<string> {
+  for (let tries = 0; tries < 400; tries++) {
+    const [id] = await sessions(server, schema, info);
+    if (id !== undefined) return id;
+    await delay(25);
+  }
+  throw new Error(`no session came to ${info}`);
 }
 
 /** The digest of rows by the rules that docs and manifests give, worked out apart from the program. */

@@ -2,7 +2,7 @@ import { connect } from '@tableset/common/database/connect.ts';
 import { expect, test } from 'vitest';
 import { describeEachServer, type TestSchema } from '../../test/servers.ts';
 import type { Selection } from '../src/core/archive/selection.ts';
-import { deleteListed, keyList, lockListedRoot } from '../src/core/archive/two-server-sql.ts';
+import { deleteListed, type KeyList, keyList, lockListedRoot } from '../src/core/archive/two-server-lists.ts';
 import {
   archiveAll,
   archivedTable,
@@ -110,24 +110,29 @@ describeEachServer('archiving to another server', (server) => {
     ]);
   });
 
-  test('lists of keys are read as points of the primary key', async () => {
+  test('lists of keys are read as points and ranges of the primary key', async () => {
     const schema = await server.createSchema();
     await fillShop(schema, { old: 3000, fresh: 100 });
     await using connection = await connect(settingsOf(schema));
     if (server.flavour === 'mariadb') await connection.run('SET in_predicate_conversion_threshold = 0');
     const table = await archivedTable(connection, 'orders');
     const selection = { matches: () => ({ sql: 'note IS NULL', values: [] }) } as unknown as Selection; // the one part that is asked for
-    const keys = Array.from({ length: 3000 }, (_, index) => ({
-      key: [String(index + 1)],
-      hash: '',
-      root: 0,
-      kept: true,
-    }));
-    const list = keyList(table, keys) ?? '';
-    for (const sql of [lockListedRoot(table, selection, list).sql, deleteListed(table, list, server.flavour)]) {
-      const traditional = server.flavour === 'mysql' ? 'FORMAT=TRADITIONAL ' : '';
-      const plan = await connection.row(`EXPLAIN ${traditional}${sql}`);
-      expect(plan, sql.slice(0, 60)).toMatchObject({ type: 'range', key: 'PRIMARY' });
+    const lists = [1, 2].map((step) => {
+      const keys = Array.from({ length: 3000 / step }, (_, index) => String(index * step + 1));
+      const rows = keys.map((key) => ({ key: [key], hash: '', root: 0, kept: true }));
+      // They are not too many.
+      return keyList(table, rows, connection.server.maxAllowedPacketBytes) as KeyList;
+    });
+    expect(lists.map(({ points, runs }) => [points.length, runs.length])).toEqual([
+      [1, 1],
+      [1500, 0],
+    ]);
+    for (const list of lists) {
+      for (const sql of [lockListedRoot(table, selection, list).sql, deleteListed(table, list, server.flavour)]) {
+        const traditional = server.flavour === 'mysql' ? 'FORMAT=TRADITIONAL ' : '';
+        const plan = await connection.row(`EXPLAIN ${traditional}${sql}`);
+        expect(plan, sql.slice(0, 60)).toMatchObject({ type: 'range', key: 'PRIMARY' });
+      }
     }
   });
 

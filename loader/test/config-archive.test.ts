@@ -83,6 +83,8 @@ test('a file that only archives is completed', async () => {
   expect(config.limits).toEqual({
     batchRows: 2000,
     targetBatchSeconds: 0.5,
+    parallelBatches: 2,
+    niceRatio: 0,
     maxRuntimeSeconds: 7200,
     window: { fromMinute: 60, toMinute: 300, zone: 'Europe/Berlin' },
     maxReplicaLagSeconds: 5,

@@ -149,7 +149,7 @@ export class ArchiveFolder {
 }
 
 /** matched = archived + skipped; of a run that reached its goal also archived = verified = deleted. */
-export function assertAddsUp(counts: ArchivedTableSummary, goalReached: boolean): void {
+function assertAddsUp(counts: ArchivedTableSummary, goalReached: boolean): void {
   const skipped = Object.values(counts.skipped).reduce((sum, count) => sum + count, 0);
   const equal = counts.archived === counts.verified && counts.verified === counts.deleted;
   if (counts.matched !== counts.archived + skipped || (goalReached && !equal))

@@ -106,8 +106,11 @@ describeEachServer('verify', (server) => {
     );
     await folder.archive();
     const before = [await rowsOf(archive, 'orders'), await rowsOf(schema, 'orders')];
-    // As a drill that was killed leaves it.
-    await schema.query('CREATE TABLE tableset_drill_1_0 (id INT)');
+    // As a drill that was killed leaves it; that of a batch of another ledger is not ours to drop.
+    const [batch] = await batches(schema);
+    await schema.script(
+      `CREATE TABLE tableset_drill_${batch?.['id']}_0 (id INT); CREATE TABLE tableset_drill_1_0 (id INT)`,
+    );
     const tables =
       "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name LIKE 'tableset\\_drill%'";
     const run = await folder.run('verify', ['--drill', '--sample', '2']);
@@ -115,7 +118,8 @@ describeEachServer('verify', (server) => {
       exit: 0,
       summary: { drill: true, tables: [{ table: 'orders', batches: 2, verified: 2, differing: 0 }] },
     });
-    expect(await schema.query(tables)).toEqual([]);
+    expect(await schema.query(tables)).toEqual([{ name: 'tableset_drill_1_0' }]);
+    await schema.query('DROP TABLE tableset_drill_1_0');
     expect([await rowsOf(archive, 'orders'), await rowsOf(schema, 'orders')]).toEqual(before);
     const [recorded] = await schema.query("SELECT outcome, counts FROM tableset_runs WHERE kind = 'drill'");
     expect(recorded).toMatchObject({ outcome: 'done' });

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { Connection } from '@tableset/common/database/connection.ts';
+import { classifyFault, serverErrno } from '@tableset/common/database/errno.ts';
 import { databaseFailure } from '@tableset/common/database/failure.ts';
 import { ensureLedger, finishRun, startRun } from '@tableset/common/database/ledger.ts';
 import { acquireLock, type SchemaLock } from '@tableset/common/database/lock.ts';
@@ -35,7 +36,8 @@ export async function applyPending(request: ApplyRequest, applied: string[]): Pr
   // Another run may have done everything while this one waited.
   const before = (await readHistory(connection)) ?? [];
   if (request.plan(before).length === 0 && unfinishedRow(before) === null) return true;
-  await ensureLedger(connection);
+  // Migrations do with the first ledger.
+  tellLacking(await ensureLedger(connection, 1), output);
   await ensureHistory(connection);
   await recordRun(connection, { kind: 'migrate', trigger: settings.trigger }, { applied }, async (runId) => {
     const context: MigrationContext = { ...request, lock, runId, appliedBy: programVersion };
@@ -53,6 +55,31 @@ export async function applyPending(request: ApplyRequest, applied: string[]): Pr
     }
   });
   return true;
+}
+
+/**
+ * Adds to an older ledger what this version has in it, where no migration is to be applied. Nothing that starts waits for that or fails by it: while
+ * another run holds the lock, or sessions its tables, it is left to the next start.
+ */
+export async function upgradeLedger(
+  connection: Connection,
+  settings: LockSettings,
+  output: Output,
+  signal: AbortSignal,
+): Promise<void> {
+  await using lock = await takeLock(connection, { ...settings, onBusy: 'skip' }, output, signal);
+  if (lock === null) return;
+  try {
+    tellLacking(await ensureLedger(connection, 0), output);
+  } catch (error) {
+    if (classifyFault(error) !== 'lock-wait') throw error;
+    output.event('warn', 'the ledger could not be upgraded now: its tables are in use', { errno: serverErrno(error) });
+  }
+}
+
+function tellLacking(lacking: readonly string[], output: Output): void {
+  if (lacking.length === 0) return;
+  output.event('warn', 'the ledger lacks what this version adds to it, for lack of privileges', { lacking });
 }
 
 /** Before anything is run: a script that cannot be loaded must not stop the run halfway. */

@@ -1,5 +1,6 @@
 import type { Connection, Row } from '@tableset/common/database/connection.ts';
 import { classifyFault } from '@tableset/common/database/errno.ts';
+import { isLedgerBehind, ledgerMark } from '@tableset/common/database/ledger-format.ts';
 import { quoteString, quoteTable } from '@tableset/common/database/quoting.ts';
 import { commonError } from '@tableset/common/errors.ts';
 import type { HistoryRow as PlannedRow } from './core/status.ts';
@@ -75,10 +76,11 @@ const historyStatements = [
   ) ${tableOptions} COMMENT='${historyComment}'`,
 ];
 
-/** The whole history of a schema in one query, with the format that it is in. */
+/** The whole history of a schema in one query, with the formats that it and the ledger are in. */
 export function historyQuery(schema: string): string {
   return `SELECT version, name, file, checksum, state, is_repeatable, is_baseline, statements, applied_at, seconds, run_id, applied_by, error,
-    (SELECT TABLE_COMMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA = ${quoteString(schema)} AND TABLE_NAME = '${historyTable}') AS comment
+    (SELECT TABLE_COMMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA = ${quoteString(schema)} AND TABLE_NAME = '${historyTable}') AS comment,
+    (SELECT TABLE_COMMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA = ${quoteString(schema)} AND TABLE_NAME = '${ledgerMark}') AS ledger
     FROM ${quoteTable(schema, historyTable)}`;
 }
 
@@ -100,6 +102,12 @@ export async function readHistory(
     if (classifyFault(error) === 'missing-table') return null;
     throw error;
   }
+}
+
+/** What `historyQuery` gave: true if the ledger beside the history lacks what this version would add to it. */
+export function isLedgerOutdated(rows: readonly Row[]): boolean {
+  const [first] = rows;
+  return first !== undefined && isLedgerBehind(String(first['ledger']));
 }
 
 /** What `historyQuery` gave. @throws AppError LEDGER_FORMAT if a newer program wrote it. */

@@ -1,3 +1,4 @@
+import { isLedgerOutdated } from '@tableset/common/database/ledger.ts';
 import { AppError } from '@tableset/common/errors.ts';
 import type { Output } from '@tableset/common/output/output.ts';
 import type { VerbResult } from '@tableset/common/program.ts';
@@ -25,12 +26,19 @@ async function upFrom(
   signal: AbortSignal,
 ): Promise<VerbResult> {
   // Without the lock: another pod may be at it, and its file may have locked the journal.
-  const history = (await readHistory(connection, { doubts: false })) ?? [];
+  const found = await readHistory(connection, { doubts: false });
+  const history = found ?? [];
   const plan = planOf(folder, history, settings);
   tellAhead(plan, settings, output);
   const unfinished = history.filter((row) => row.state !== 'applied').length;
   if (settings.dryRun) return dryRun(plan, history);
-  if (plan.pending.length === 0 && unfinished === 0) return upDone([], leftOf(folder, history, settings), plan.version);
+  if (plan.pending.length === 0 && unfinished === 0) {
+    if (found !== null && (await isLedgerOutdated(connection))) {
+      const { upgradeLedger } = await import('./apply.ts');
+      await upgradeLedger(connection, settings, output, signal);
+    }
+    return upDone([], leftOf(folder, history, settings), plan.version);
+  }
 
   return await applyAndReport({ connection, folder }, settings, output, signal, plan, unfinished);
 }

@@ -3,7 +3,7 @@ import type { Output } from '@tableset/common/output/output.ts';
 import type { VerbResult } from '@tableset/common/program.ts';
 import type { LockSettings } from '@tableset/common/settings/database.ts';
 import type { MigrationFolder } from './core/formats/migration.ts';
-import { type HistoryRow, historyQuery, historyRows } from './history.ts';
+import { type HistoryRow, historyQuery, historyRows, isLedgerOutdated } from './history.ts';
 import { listFiles, readFolderFor, readsByServer } from './migrations-folder.ts';
 import type { Target } from './open-target.ts';
 
@@ -35,7 +35,7 @@ export async function migrateUp(settings: UpSettings, output: Output, signal: Ab
   return await runUp(settings, output, signal);
 }
 
-/** The result if every file is applied as it stands; null if not, or if anything is unusual. */
+/** The result if every file is applied as it stands and the ledger is this version's; null if not, or if anything is unusual. */
 async function findNothingToDo(target: Target, signal: AbortSignal): Promise<VerbResult | null> {
   const { database, directory, read } = target;
   const abandoned = new AbortController();
@@ -51,7 +51,7 @@ async function findNothingToDo(target: Target, signal: AbortSignal): Promise<Ver
     if (answer === null) return null;
     const server = /mariadb/i.test(answer.version) ? 'mariadb' : 'mysql';
     const known = readsByServer(files) ? readFolderFor(files, read, server) : folder;
-    if (!isUpToDate(known, historyRows(database.name, answer.rows))) return null;
+    if (!isUpToDate(known, historyRows(database.name, answer.rows)) || isLedgerOutdated(answer.rows)) return null;
     return upDone([], 0, known.migrations.at(-1)?.version ?? null);
   } finally {
     abandoned.abort();

@@ -14,6 +14,8 @@ export interface TableCounts {
   readonly deleted: number;
   readonly unchanged: number;
   readonly rejected: number;
+  /** Rows of the source that were archived or purged, and so are not inserted again. */
+  readonly held: number;
 }
 
 export interface LoadSummary {
@@ -26,6 +28,53 @@ export interface MigrateSummary {
   readonly outcome: string;
   readonly applied: readonly unknown[];
   readonly version: string | number | null;
+}
+
+/** What `loader archive` did with a table. */
+export interface ArchiveCounts {
+  readonly table: string;
+  readonly matched: number;
+  readonly archived: number;
+  readonly verified: number;
+  readonly deleted: number;
+  readonly skipped: Readonly<Record<string, number>>;
+}
+
+export interface VerifyCounts {
+  readonly table: string;
+  readonly batches: number;
+  readonly rows: number;
+  readonly verified: number;
+}
+
+export interface RestoreCounts {
+  readonly table: string;
+  readonly matched: number;
+  readonly restored: number;
+  readonly unchanged: number;
+  readonly conflicts: number;
+}
+
+export interface PurgeCounts {
+  readonly table: string;
+  readonly matched: number;
+  readonly purged: number;
+}
+
+export interface StatusSummary {
+  readonly batches: readonly {
+    readonly batch: string;
+    readonly store: string;
+    readonly state: string;
+    readonly oldest: string | null;
+    readonly newest: string | null;
+    readonly found: number | null;
+  }[];
+  readonly onPrimary: readonly { readonly table: string; readonly rows: number }[] | null;
+}
+
+interface Tables<Counts> {
+  readonly tables: readonly Counts[];
 }
 
 /** Where the programs run: their settings, and the signal that ends them. */
@@ -43,9 +92,50 @@ export async function migrate(surroundings: Surroundings): Promise<MigrateSummar
 
 /** Runs `loader load --json` and returns the summary that it prints. */
 export async function load(config: string, surroundings: Surroundings): Promise<LoadSummary> {
-  const summary = await runProgram('loader', ['load', '--config', config, '--json'], surroundings);
   // As above.
-  return summary as LoadSummary;
+  return (await runLoader('load', config, surroundings)) as LoadSummary;
+}
+
+/** Runs `loader archive --json`, and so on for the verbs below. */
+export async function archive(
+  config: string,
+  surroundings: Surroundings,
+  ...words: readonly string[]
+): Promise<Tables<ArchiveCounts>> {
+  return (await runLoader('archive', config, surroundings, words)) as Tables<ArchiveCounts>;
+}
+
+export async function verify(config: string, surroundings: Surroundings): Promise<Tables<VerifyCounts>> {
+  return (await runLoader('verify', config, surroundings)) as Tables<VerifyCounts>;
+}
+
+export async function restore(
+  config: string,
+  surroundings: Surroundings,
+  ...words: readonly string[]
+): Promise<Tables<RestoreCounts>> {
+  return (await runLoader('restore', config, surroundings, words)) as Tables<RestoreCounts>;
+}
+
+export async function purge(config: string, surroundings: Surroundings): Promise<Tables<PurgeCounts>> {
+  return (await runLoader('purge', config, surroundings)) as Tables<PurgeCounts>;
+}
+
+export async function status(
+  config: string,
+  surroundings: Surroundings,
+  ...words: readonly string[]
+): Promise<StatusSummary> {
+  return (await runLoader('status', config, surroundings, words)) as StatusSummary;
+}
+
+async function runLoader(
+  verb: string,
+  config: string,
+  surroundings: Surroundings,
+  words: readonly string[] = [],
+): Promise<unknown> {
+  return await runProgram('loader', [verb, '--config', config, '--json', ...words], surroundings);
 }
 
 /** Far more than any of the data sets takes. */

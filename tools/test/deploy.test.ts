@@ -6,8 +6,10 @@ import { promisify } from 'node:util';
 import type { Verb } from '@tableset/common/program.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
+import { orSkip } from '../../charts/test/or-skip.ts';
 import { loaderVerbs } from '../../loader/src/verbs/index.ts';
 import { migratorVerbs } from '../../migrator/src/verbs/index.ts';
+import { findComposeCheck } from '../programs/compose.ts';
 
 const run = promisify(execFile);
 const deploy = join(import.meta.dirname, '../../deploy');
@@ -91,12 +93,25 @@ describe('compose.yaml', () => {
     }
   });
 
-  test('is what Docker Compose takes, where there is one', async (context) => {
-    const works = spawnSync('docker', ['compose', 'version']).status === 0;
-    if (!works) context.skip('there is no docker compose here');
-    const env = { ...process.env, DB_HOST: 'db', DB_NAME: 'shop', DB_USER: 'u', APP_USER: 'a', MIGRATOR_USER: 'm' };
-    const args = ['compose', '--file', join(deploy, 'compose.yaml'), '--profile', 'tasks', 'config', '--quiet'];
-    await run('docker', args, { env });
+  const variables = { DB_HOST: 'db', DB_NAME: 'shop', DB_USER: 'u', APP_USER: 'a', MIGRATOR_USER: 'm' };
+
+  test('says which variables it wants', async () => {
+    const wanted = [...(await read('compose.yaml')).matchAll(/\$\{(\w+):\?([^}]+)\}/g)].map(([, name]) => name);
+    expect([...new Set(wanted)].toSorted()).toEqual(Object.keys(variables).toSorted());
+  });
+
+  test('is what Docker Compose takes', { timeout: 300_000 }, async (context) => {
+    const check = (file: string, env: Readonly<Record<string, string>>) =>
+      orSkip(context, () => findComposeCheck()).then((checked) => checked(file, env));
+    await check(join(deploy, 'compose.yaml'), variables);
+    for (const [right, wrong] of [
+      ['service_completed_successfully', 'service_completed'],
+      ['cap_drop:', 'cap_drops:'],
+    ] as const) {
+      const file = join(folder, 'compose.yaml');
+      await writeFile(file, (await read('compose.yaml')).replace(right, wrong));
+      await expect(check(file, variables), wrong).rejects.toThrow();
+    }
   });
 });
 

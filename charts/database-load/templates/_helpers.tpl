@@ -52,18 +52,42 @@ spec:
 {{- end }}
 {{- end -}}
 
+{{/*
+How often a run is tried again: (dict "root" "run"). A run that ends at a limit of time ends with exit 1, like a passing fault; tried again at once it would take what the limit denies it, and
+the lock that others wait for.
+*/}}
+{{- define "database-load.backoffLimit" -}}
+{{- if kindIs "invalid" .run.backoffLimit -}}
+{{- $limits := get .root.Values.config "limits" | default dict -}}
+{{- if or (hasKey $limits "maxRuntime") (hasKey $limits "window") }}0{{ else }}2{{ end -}}
+{{- else -}}
+{{ .run.backoffLimit | int64 }}
+{{- end -}}
+{{- end -}}
+
 {{/* The spec of a Job: (dict "root" "verb" "run" "path" "trigger"), where run is .Values.cronjob, .Values.job and so on. */}}
 {{- define "database-load.jobSpec" -}}
 {{- $values := .root.Values -}}
 {{- $run := .run -}}
 {{- if and $run.podFailurePolicy $run.podFailurePolicy.enabled (ne $run.restartPolicy "Never") -}}
-{{- fail (printf "%s.podFailurePolicy needs %s.restartPolicy=Never: Kubernetes refuses it with OnFailure" .path .path) -}}
+{{- fail (printf "%s.podFailurePolicy needs %s.restartPolicy=Never: Kubernetes refuses it with OnFailure; or set %s.podFailurePolicy.enabled=false" .path .path .path) -}}
 {{- end -}}
-backoffLimit: {{ $run.backoffLimit | int64 }}
+{{- $workers := $run.parallelism | default 1 | int64 -}}
+{{- $scope := . -}}
+{{- if gt $workers 1 -}}
+{{- $scope = merge (dict "arguments" (list (printf "--shards=%d" $workers))) . -}}
+completionMode: Indexed
+completions: {{ $workers }}
+parallelism: {{ $workers }}
+{{ end -}}
+{{- /* Tries are counted over all pods of the Job. */ -}}
+backoffLimit: {{ include "database-load.backoffLimit" . | int64 | mul $workers }}
 activeDeadlineSeconds: {{ $run.activeDeadlineSeconds | int64 }}
 {{- if not (kindIs "invalid" $run.ttlSecondsAfterFinished) }}
 ttlSecondsAfterFinished: {{ $run.ttlSecondsAfterFinished | int64 }}
 {{- end }}
+{{- /* Beside a pod that is on its way out, another would find the lock held, say `skipped` and make the Job a success. */}}
+podReplacementPolicy: Failed
 {{- if and $run.podFailurePolicy $run.podFailurePolicy.enabled }}
 podFailurePolicy:
   rules:
@@ -82,7 +106,7 @@ template:
     {{- end }}
   spec:
     restartPolicy: {{ $run.restartPolicy }}
-    {{- include "database-load.podSpec" . | nindent 4 }}
+    {{- include "database-load.podSpec" $scope | nindent 4 }}
 {{- end -}}
 
 {{/*

@@ -31,6 +31,12 @@ export function databaseLoadEffects(): Record<string, Effect> {
     },
     ...cronjobEffects('cronjob', 'CronJob', {}),
     ...verbEffects('archive'),
+    'archive.cronjob.parallelism': {
+      set: 4,
+      with: { archive: { cronjob: { enabled: true } } },
+      at: 'CronJob/database-load-archive spec.jobTemplate.spec.parallelism',
+      is: 4,
+    },
     ...verbEffects('purge'),
     ...storeEffects(),
     ...jobEffects(),
@@ -45,6 +51,8 @@ function cronjobEffects(
   enabled: Readonly<Record<string, unknown>>,
 ): Record<string, Effect> {
   const job = `${object} spec.jobTemplate.spec`;
+  const loads = values === 'cronjob';
+  const rules = `${job}.podFailurePolicy.rules[1].onExitCodes.values`;
   const effect = (name: string, set: unknown, at: string, is: unknown = set): Record<string, Effect> => ({
     [`${values}.${name}`]: { set, with: enabled, at, is },
   });
@@ -55,21 +63,26 @@ function cronjobEffects(
     ...effect('successfulJobsHistoryLimit', 1, `${object} spec.successfulJobsHistoryLimit`),
     ...effect('failedJobsHistoryLimit', 1, `${object} spec.failedJobsHistoryLimit`),
     ...effect('backoffLimit', 6, `${job}.backoffLimit`),
-    ...effect('restartPolicy', 'Never', `${job}.template.spec.restartPolicy`),
     ...effect('suspend', true, `${object} spec.suspend`),
     ...effect('startingDeadlineSeconds', 60, `${object} spec.startingDeadlineSeconds`),
     ...effect('activeDeadlineSeconds', 60, `${job}.activeDeadlineSeconds`),
     ...effect('ttlSecondsAfterFinished', 60, `${job}.ttlSecondsAfterFinished`),
     ...effect('annotations', { a: 'b' }, `${object} metadata.annotations.a`, 'b'),
-    [`${values}.enabled`]:
-      values === 'cronjob'
-        ? { set: false, at: object, is: undefined }
-        : { set: true, at: `${object} kind`, is: 'CronJob' },
+    [`${values}.enabled`]: loads
+      ? { set: false, at: object, is: undefined }
+      : { set: true, at: `${object} kind`, is: 'CronJob' },
+    // What deletes keeps its logs and is not tried again in vain, unless told otherwise.
+    [`${values}.restartPolicy`]: {
+      set: loads ? 'Never' : 'OnFailure',
+      with: loads ? enabled : withValue(enabled, `${values}.podFailurePolicy.enabled`, false),
+      at: `${job}.template.spec.restartPolicy`,
+      is: loads ? 'Never' : 'OnFailure',
+    },
     [`${values}.podFailurePolicy.enabled`]: {
-      set: true,
-      with: withValue(enabled, `${values}.restartPolicy`, 'Never'),
-      at: `${job}.podFailurePolicy.rules[1].onExitCodes.values`,
-      is: [2, 3],
+      set: loads,
+      with: loads ? withValue(enabled, `${values}.restartPolicy`, 'Never') : enabled,
+      at: rules,
+      is: loads ? [2, 3] : undefined,
     },
   };
 }

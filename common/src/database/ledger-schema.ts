@@ -1,17 +1,33 @@
+import { ledgerComment, ledgerMark } from './ledger-format.ts';
+
 /**
  * The ledger in the target schema, shared by both images. `tableset_tables` is the state of each table that has been loaded,
  * which `--if-changed` reads and the view `tableset_freshness` shows to the app; `tableset_batches` has one row a batch of archived rows
- * and is never deleted from, `tableset_holds` says which rows are not to be archived or purged. The format's number stands in the comment of
- * `tableset_runs`: newer images read older formats, and refuse newer ones.
+ * and is never deleted from, `tableset_holds` says which rows are not to be archived or purged. The format and its revision stand in the comment of
+ * `tableset_runs` (ledger-format.ts).
  */
-export const ledgerFormat = 1;
-export const ledgerComment = `Tableset ledger, format ${ledgerFormat}`;
+export interface LedgerTable {
+  readonly name: string;
+  /** The revision that added it. */
+  readonly since: number;
+  /** Columns and keys as CREATE TABLE has them, the primary key within its column. */
+  readonly parts: readonly LedgerPart[];
+}
+
+export interface LedgerPart {
+  readonly kind: 'column' | 'key';
+  readonly name: string;
+  readonly since: number;
+  readonly sql: string;
+}
 
 const tableOptions = 'ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin';
 
-/** Idempotent statements in the order they run; the last one carries the format, so that a partial ledger is completed. */
-export const ledgerStatements: readonly string[] = [
-  `CREATE TABLE IF NOT EXISTS tableset_tables (
+/** One column or key a line. The last table carries the format, so that a partial ledger is completed. */
+export const ledgerTables: readonly LedgerTable[] = [
+  table(
+    'tableset_tables',
+    `
     table_name VARCHAR(64) NOT NULL PRIMARY KEY,
     loaded_at DATETIME(6) NULL COMMENT 'last time a load changed or confirmed the content, UTC',
     checked_at DATETIME(6) NULL COMMENT 'last time the source was compared, UTC',
@@ -24,8 +40,12 @@ export const ledgerStatements: readonly string[] = [
     run_id BIGINT UNSIGNED NULL,
     date_column VARCHAR(64) NULL COMMENT 'column that archiving goes by',
     archived_before DATETIME(6) NULL COMMENT 'rows older than this were archived or purged and do not come back'
-  ) ${tableOptions}`,
-  `CREATE TABLE IF NOT EXISTS tableset_rejects (
+    `,
+    { additions: { 2: "archived_below BIGINT NULL COMMENT 'the same as an integer date column has it'" } },
+  ),
+  table(
+    'tableset_rejects',
+    `
     id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
     run_id BIGINT UNSIGNED NOT NULL,
     table_name VARCHAR(64) NOT NULL,
@@ -35,8 +55,11 @@ export const ledgerStatements: readonly string[] = [
     reason VARCHAR(1000) NOT NULL,
     value TEXT NULL,
     KEY run_id (run_id)
-  ) ${tableOptions}`,
-  `CREATE TABLE IF NOT EXISTS tableset_batches (
+    `,
+  ),
+  table(
+    'tableset_batches',
+    `
     id BIGINT UNSIGNED NOT NULL PRIMARY KEY COMMENT 'unique over all schemas that share a store',
     run_id BIGINT UNSIGNED NOT NULL,
     table_name VARCHAR(64) NOT NULL COMMENT 'root of the set',
@@ -57,8 +80,12 @@ export const ledgerStatements: readonly string[] = [
     verified_at DATETIME(6) NULL COMMENT 'last time the store was proved against the manifest',
     KEY state (table_name, state, newest),
     KEY run_id (run_id)
-  ) ${tableOptions}`,
-  `CREATE TABLE IF NOT EXISTS tableset_holds (
+    `,
+    { since: 2 },
+  ),
+  table(
+    'tableset_holds',
+    `
     id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
     table_name VARCHAR(64) NOT NULL,
     key_hash BINARY(32) NULL COMMENT 'SHA-256 of key_text; null for a predicate',
@@ -69,24 +96,35 @@ export const ledgerStatements: readonly string[] = [
     created_at DATETIME(6) NOT NULL,
     run_id BIGINT UNSIGNED NULL COMMENT 'of the restore that made it',
     KEY held (table_name, key_hash)
-  ) ${tableOptions}`,
-  `CREATE TABLE IF NOT EXISTS tableset_shards (
+    `,
+    { since: 2 },
+  ),
+  table(
+    'tableset_shards',
+    `
     id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
-    generation BIGINT UNSIGNED NOT NULL COMMENT 'run that cut the table into shards',
-    table_name VARCHAR(64) NOT NULL,
+    generation BIGINT UNSIGNED NOT NULL COMMENT 'run that cut the tables into shards',
+    settings_hash CHAR(64) NOT NULL COMMENT 'of the entries under archive; workers with others do not join',
+    planned_at DATETIME(6) NOT NULL COMMENT 'UTC; what the cut-offs count from',
+    table_name VARCHAR(64) NOT NULL COMMENT 'root of the set',
     shard INT UNSIGNED NOT NULL,
-    cutoff DATETIME(6) NOT NULL,
-    first_key TEXT NULL COMMENT 'JSON array; null: from the start',
-    last_key TEXT NULL COMMENT 'JSON array, inclusive; null: to the end',
+    by_date BOOLEAN NOT NULL COMMENT 'whether the order begins with the date column',
+    after_key TEXT NULL COMMENT 'JSON of date and key, exclusive; null: from the start',
+    last_key TEXT NULL COMMENT 'JSON of date and key, inclusive; null: to the end',
+    max_deletes BIGINT UNSIGNED NULL COMMENT 'its share of the deletion budget',
     state VARCHAR(16) NOT NULL COMMENT 'open, claimed, done',
-    token BIGINT UNSIGNED NOT NULL,
-    connection_id BIGINT UNSIGNED NULL,
-    lease_until DATETIME(6) NULL,
+    token BIGINT UNSIGNED NOT NULL COMMENT 'raised by whoever claims the shard; a stale one changes nothing',
+    worker INT UNSIGNED NULL COMMENT 'number of the lock that the claim lasts as long as',
+    connection_id BIGINT UNSIGNED NULL COMMENT 'that holds it',
+    batches BIGINT UNSIGNED NOT NULL DEFAULT 0 COMMENT 'transactions that deleted',
+    changed_at DATETIME(6) NOT NULL,
     UNIQUE KEY shard (generation, table_name, shard)
-  ) ${tableOptions}`,
-  `CREATE OR REPLACE SQL SECURITY INVOKER VIEW tableset_freshness AS SELECT table_name, loaded_at, checked_at, source, row_count,
-    TIMESTAMPDIFF(SECOND, checked_at, UTC_TIMESTAMP(6)) AS age_seconds FROM tableset_tables`,
-  `CREATE TABLE IF NOT EXISTS tableset_runs (
+    `,
+    { since: 2 },
+  ),
+  table(
+    'tableset_runs',
+    `
     id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
     kind VARCHAR(32) NOT NULL,
     \`trigger\` VARCHAR(32) NOT NULL,
@@ -103,5 +141,41 @@ export const ledgerStatements: readonly string[] = [
     error_message TEXT NULL,
     KEY started_at (started_at),
     KEY connection_id (connection_id, finished_at)
-  ) ${tableOptions} COMMENT='${ledgerComment}'`,
+    `,
+  ),
 ];
+
+/** For the app: how fresh each loaded table is. */
+export const ledgerView = {
+  name: 'tableset_freshness',
+  sql: `CREATE OR REPLACE SQL SECURITY INVOKER VIEW tableset_freshness AS SELECT table_name, loaded_at, checked_at, source, row_count,
+    TIMESTAMPDIFF(SECOND, checked_at, UTC_TIMESTAMP(6)) AS age_seconds FROM tableset_tables`,
+} as const;
+
+/** Makes one table of the ledger if it is not there. */
+export function createLedgerTable({ name, parts }: LedgerTable): string {
+  const comment = name === ledgerMark ? ` COMMENT='${ledgerComment}'` : '';
+  return `CREATE TABLE IF NOT EXISTS ${name} (${parts.map(({ sql }) => sql).join(', ')}) ${tableOptions}${comment}`;
+}
+
+interface History {
+  readonly since?: number;
+  /** Columns or keys that revisions added to the table, one a line. */
+  readonly additions?: Readonly<Record<number, string>>;
+}
+
+function table(name: string, lines: string, { since = 1, additions = {} }: History = {}): LedgerTable {
+  const added = Object.entries(additions).flatMap(([revision, more]) => partsOf(more, Number(revision)));
+  return { name, since, parts: [...partsOf(lines, since), ...added] };
+}
+
+function partsOf(lines: string, since: number): readonly LedgerPart[] {
+  return lines
+    .trim()
+    .split('\n')
+    .map((line) => {
+      const sql = line.trim().replace(/,$/, '');
+      const [, key, column = ''] = /^(?:(?:UNIQUE )?KEY (\w+)|`?(\w+))/.exec(sql) ?? [];
+      return key === undefined ? { kind: 'column', name: column, since, sql } : { kind: 'key', name: key, since, sql };
+    });
+}

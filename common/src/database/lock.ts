@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
 import { type AppError, commonError } from '../errors.ts';
 import type { LockSettings } from '../settings/database.ts';
+import { delay } from './connect.ts';
 import type { Connection } from './connection.ts';
+import { quoteString } from './quoting.ts';
 
 /**
  * The lock's name: a hash of the schema's name, because the servers limit lock names to 64 characters and compare them without
@@ -13,15 +15,41 @@ export function lockName(connection: Connection): string {
   return `tableset:${createHash('sha256').update(folded).digest('hex').slice(0, 40)}`;
 }
 
+/** The most workers that a schema's lock can have; who takes the lock asks for every one of them. */
+export const workerLocksMax = 64;
+
+/** The lock of a worker, numbered from 1. Whoever takes the schema's lock waits until all of them are free. */
+export function workerLockName(name: string, worker: number): string {
+  return `${name}:${worker}`;
+}
+
+/** What a publishing transaction needs: the connection that makes its writes, and the proof that nobody else may. */
+export interface PublishingLock {
+  readonly connection: Connection;
+  /**
+   * Proves on the server that nobody else may publish; call it first in every publishing transaction.
+   * @throws AppError LOCK_LOST
+   */
+  assertHeld(): Promise<void>;
+}
+
 const heartbeatMs = 20_000;
 /** One wait on the server; between them the deadline and the stop signal are looked at. */
 const pollSeconds = 2;
 
+/** The session's wait_timeout is short, so that a dead node's lock goes soon; a living one says so. */
+function keepSession(connection: Connection): NodeJS.Timeout {
+  const heartbeat = setInterval(() => {
+    if (!connection.busy && !connection.lost) connection.run('DO 1').catch(() => connection.destroy());
+  }, heartbeatMs);
+  return heartbeat.unref();
+}
+
 /**
- * The one lock of a schema. The connection that holds it makes every publishing write itself, so that a killed client's
- * orphaned statement still holds the lock until it ends, and nothing is ever left to unlock by hand.
+ * The one lock of a schema. The connection that holds it makes every publishing write itself, or one that holds the lock of a worker, so that a
+ * killed client's orphaned statement still locks the schema until it ends, and nothing is ever left to unlock by hand.
  */
-export class SchemaLock implements AsyncDisposable {
+export class SchemaLock implements PublishingLock, AsyncDisposable {
   readonly name: string;
   readonly connection: Connection;
   readonly #heartbeat: NodeJS.Timeout;
@@ -29,23 +57,15 @@ export class SchemaLock implements AsyncDisposable {
   constructor(connection: Connection, name: string) {
     this.connection = connection;
     this.name = name;
-    this.#heartbeat = setInterval(() => {
-      // The session's wait_timeout is short, so that a dead node's lock goes soon; a living one says so.
-      if (!connection.busy && !connection.lost) connection.run('DO 1').catch(() => connection.destroy());
-    }, heartbeatMs);
-    this.#heartbeat.unref();
+    this.#heartbeat = keepSession(connection);
   }
 
-  /**
-   * Proves on the server that this very session still holds the lock; call it first in every publishing transaction.
-   * @throws AppError LOCK_LOST
-   */
   async assertHeld(): Promise<void> {
     if (!this.connection.lost) {
       const row = await this.connection.row('SELECT IS_USED_LOCK(?) = CONNECTION_ID() AS held', [this.name]);
       if (row?.['held'] === '1') return;
     }
-    throw commonError('LOCK_LOST', `the lock of schema ${this.connection.settings.name} is no longer held`);
+    throw lost(this.connection);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -55,9 +75,69 @@ export class SchemaLock implements AsyncDisposable {
   }
 }
 
+/** The lock of one worker: a further connection that makes publishing writes for the holder of the schema's lock. */
+export class WorkerLock implements PublishingLock, AsyncDisposable {
+  readonly connection: Connection;
+  readonly #name: string;
+  readonly #schema: SchemaLock;
+  readonly #heartbeat: NodeJS.Timeout;
+
+  constructor(connection: Connection, name: string, schema: SchemaLock) {
+    this.connection = connection;
+    this.#name = name;
+    this.#schema = schema;
+    this.#heartbeat = keepSession(connection);
+  }
+
+  async assertHeld(): Promise<void> {
+    if (!this.connection.lost) {
+      const row = await this.connection.row(
+        'SELECT IS_USED_LOCK(?) = CONNECTION_ID() AND IS_USED_LOCK(?) = ? AS held',
+        [this.#name, this.#schema.name, this.#schema.connection.id],
+      );
+      if (row?.['held'] === '1') return;
+    }
+    throw lost(this.connection);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#heartbeat);
+    if (this.connection.lost || this.connection.busy) return;
+    await this.connection.run('DO RELEASE_LOCK(?)', [this.#name]).catch(() => this.connection.destroy());
+  }
+}
+
+function lost(connection: Connection): AppError {
+  return commonError('LOCK_LOST', `the lock of schema ${connection.settings.name} is no longer held`);
+}
+
+/**
+ * Takes the lock of a worker on another connection of the run that holds the schema's lock.
+ * @param worker from 1 to workerLocksMax
+ * @throws AppError LOCK_LOST if the schema's lock is gone, LOCK_BUSY if the worker's is taken
+ */
+export async function takeWorkerLock(schema: SchemaLock, connection: Connection, worker: number): Promise<WorkerLock> {
+  if (!Number.isInteger(worker) || worker < 1 || worker > workerLocksMax)
+    throw new RangeError(`there is no worker ${worker}`);
+  const name = workerLockName(schema.name, worker);
+  const row = await connection.row('SELECT GET_LOCK(?, 0) AS got', [name]);
+  if (row?.['got'] !== '1') throw commonError('LOCK_BUSY', `the lock of worker ${worker} is taken`);
+  const lock = new WorkerLock(connection, name, schema);
+  // Whoever took the schema's lock before this one has seen this worker's lock as free.
+  await lock.assertHeld();
+  return lock;
+}
+
 export interface LockWait {
   readonly holder: string;
   readonly remainingSeconds: number;
+}
+
+export interface LockOptions {
+  readonly signal?: AbortSignal;
+  readonly onWait?: (wait: LockWait) => void;
+  /** The locks of workers keep nobody out: whoever wants to be one of them holds the schema's lock for a moment beside them. */
+  readonly besideWorkers?: boolean;
 }
 
 /**
@@ -68,7 +148,7 @@ export interface LockWait {
 export async function acquireLock(
   connection: Connection,
   settings: LockSettings,
-  options: { readonly signal?: AbortSignal; readonly onWait?: (wait: LockWait) => void } = {},
+  options: LockOptions = {},
 ): Promise<SchemaLock | null> {
   const { clusterHazard } = connection.server;
   if (clusterHazard !== null && !connection.settings.singleWriter) {
@@ -84,20 +164,40 @@ export async function acquireLock(
     const remainingMs = deadline - Date.now();
     const seconds = Math.min(pollSeconds, Math.max(0, Math.ceil(remainingMs / 1000)));
     // The first try never waits, so that what is said of the holder comes at once.
-    const row = await connection.row('SELECT GET_LOCK(?, ?) AS got', [name, told === 0 ? 0 : seconds]);
-    if (row?.['got'] === '1') return new SchemaLock(connection, name);
+    const row = await connection.row(`SELECT GET_LOCK(?, ?) AS got, ${workersBusy(name)} AS busy`, [
+      name,
+      told === 0 ? 0 : seconds,
+    ]);
+    const asked = row?.['got'] === '1' && !options.besideWorkers;
+    const worker = asked ? busyWorker(String(row['busy'])) : null;
+    if (row?.['got'] === '1' && worker === null) return new SchemaLock(connection, name);
+    if (worker !== null) await connection.run('DO RELEASE_LOCK(?)', [name]);
     // A wait that was killed ends without an error on MariaDB.
     options.signal?.throwIfAborted();
-    if (row?.['got'] !== '0')
+    if (row?.['got'] !== '0' && worker === null)
       throw commonError('DATABASE_BUSY', `GET_LOCK failed on ${connection.settings.host} (no memory, or killed)`);
-    const holder = await lockHolder(connection, name);
+    const holder = await lockHolder(connection, worker === null ? name : workerLockName(name, worker));
     if (settings.onBusy === 'skip') return null;
     if (settings.onBusy === 'fail' || Date.now() >= deadline) throw busy(connection, holder, settings);
     if (told === 0 || Date.now() - told > 10_000) {
       options.onWait?.({ holder, remainingSeconds: Math.round(remainingMs / 1000) });
       told = Date.now();
     }
+    if (worker !== null) await delay(workerPollMs, options.signal);
   }
+}
+
+/** A worker's lock is not waited for by GET_LOCK, so that the schema's lock is never held meanwhile. */
+const workerPollMs = 200;
+
+/** SQL that gives the number of the first worker whose lock is taken, or 0. It stands behind GET_LOCK and is worked out after it. */
+function workersBusy(name: string): string {
+  const workers = Array.from({ length: workerLocksMax }, (_, index) => index + 1);
+  return `CASE ${workers.map((worker) => `WHEN NOT IS_FREE_LOCK(${quoteString(workerLockName(name, worker))}) THEN ${worker}`).join(' ')} ELSE 0 END`;
+}
+
+function busyWorker(busy: string): number | null {
+  return busy === '0' ? null : Number(busy);
 }
 
 function busy(connection: Connection, holder: string, settings: LockSettings): AppError {

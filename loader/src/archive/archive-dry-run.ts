@@ -112,7 +112,7 @@ function refusalsOf(budget: DeletionBudget, rows: number): readonly string[] {
 }
 
 /** FROM and WHERE for the rows of a table that would go: the root as `t0`, the table itself as `t` and its place. */
-function chosenRows(set: ArchiveSet, place: number, matches: SqlPart, indexHint: string): SqlPart {
+export function chosenRows(set: ArchiveSet, place: number, matches: SqlPart, indexHint: string): SqlPart {
   const chain: number[] = [];
   for (let at: number | null = place; at !== null; at = set.tables[at]?.child?.parent ?? null) chain.unshift(at);
   const joins = chain.map((at) => {

@@ -1,5 +1,7 @@
 import { randomInt } from 'node:crypto';
 import type { Connection, Value } from '@tableset/common/database/connection.ts';
+import type { ArchiveTask } from '../config/archive-config.ts';
+import type { Cutoff } from '../core/archive/cutoff.ts';
 import type { Manifest } from '../core/archive/manifest.ts';
 import { loaderError } from '../errors.ts';
 
@@ -138,20 +140,21 @@ export async function discardBatch(connection: Connection, claim: BatchClaim): P
 
 /**
  * Says that rows older than the cut-off were archived or purged, so that loads do not bring them back. Inside the first transaction of a run
- * that deletes. It is never lowered while the date column is the same.
- * @param before the cut-off as the column's own clock shows it, which is what a load compares with
+ * that deletes. It is never lowered while the date column is the same. What a load compares with is the cut-off as the column's own clock shows it, or
+ * for an integer column the number.
  */
 export async function raiseWatermark(
   connection: Connection,
-  table: string,
-  dateColumn: string,
-  before: string,
+  { table, dateColumn, dateType }: Pick<ArchiveTask, 'table' | 'dateColumn' | 'dateType'>,
+  cutoff: Cutoff,
 ): Promise<void> {
+  const [before, below] = dateType === 'date' ? [cutoff.value, null] : [cutoff.utc, cutoff.value];
+  const stays = 'date_column <=> VALUES(date_column) AND archived_before > VALUES(archived_before)';
   await connection.run(
-    `INSERT INTO tableset_tables (table_name, date_column, archived_before) VALUES (?, ?, ?)
-     ON DUPLICATE KEY UPDATE archived_before = IF(date_column <=> VALUES(date_column), GREATEST(COALESCE(archived_before, VALUES(archived_before)), VALUES(archived_before)), VALUES(archived_before)),
-       date_column = VALUES(date_column)`,
-    [table, dateColumn, before],
+    `INSERT INTO tableset_tables (table_name, date_column, archived_before, archived_below) VALUES (?, ?, ?, ?)
+     ON DUPLICATE KEY UPDATE archived_below = IF(${stays} AND archived_below IS NOT NULL, archived_below, VALUES(archived_below)),
+       archived_before = IF(${stays}, archived_before, VALUES(archived_before)), date_column = VALUES(date_column)`,
+    [table, dateColumn, before, below],
   );
 }
 

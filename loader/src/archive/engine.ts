@@ -19,6 +19,8 @@ export interface BatchEngine extends AsyncDisposable {
   archive(range: KeyRange, rows: number): Promise<readonly BatchResult[]>;
   /** Finishes what is on its way. */
   drain(): Promise<readonly BatchResult[]>;
+  /** Waits for what is under way and gives what was finished and not returned yet: after a failure, batches beside the one that failed. Never throws. */
+  takeFinished(): Promise<readonly BatchResult[]>;
 }
 
 export interface EngineContext {
@@ -33,6 +35,10 @@ export interface EngineContext {
   readonly program: string;
   /** Which shard's rows these are, null without shards. */
   readonly shard: number | null;
+  /** Batches that an engine may have under way at once, each on a connection of its own. */
+  readonly parallelBatches: number;
+  /** Loads are not told that rows older than the cut-off have gone: it is single rows that go. */
+  readonly keepWatermark?: boolean;
   readonly output: Output;
   readonly signal: AbortSignal;
   /** Called before rows are deleted: throws ARCHIVE_TOO_MANY_DELETES when the run's budget does not cover them. */

@@ -1,20 +1,26 @@
 import type { Connection, Row } from '@tableset/common/database/connection.ts';
+import type { PublishingLock } from '@tableset/common/database/lock.ts';
 import { quoteTable } from '@tableset/common/database/quoting.ts';
 import type { ColumnDefinition } from '@tableset/common/database/table-definition.ts';
 import type { ArchivedTable } from '../core/archive/archive-set.ts';
 import { batchDigest } from '../core/archive/canonical.ts';
+import type { SqlPart } from '../core/archive/conditions.ts';
 import { toUtc } from '../core/archive/cutoff.ts';
 import { keyCell } from '../core/archive/key-columns.ts';
 import { type Manifest, type ManifestColumn, type ManifestTable, manifestFormat } from '../core/archive/manifest.ts';
 import {
+  type BatchHints,
   type CopiedRows,
+  copiedLast,
   copiedRows,
   copyChildren,
+  copyRest,
   copyRoot,
   deleteCopied,
   dropLeftOut,
   dropsAnything,
-  edgeKey,
+  type Edges,
+  edgeKeys,
   readBack,
   readHashes,
 } from '../core/archive/one-server-sql.ts';
@@ -25,10 +31,15 @@ import { type BatchClaim, changeState, raiseWatermark, recordFacts } from './bat
 import type { DefinitionGuard } from './definition-guard.ts';
 import type { BatchCounts, BatchResult, EngineContext } from './engine.ts';
 
+/** What a lane works with: its own connection, and the lock that this one holds. */
+export type LaneContext = Omit<EngineContext, 'lock'> & { readonly lock: PublishingLock; readonly hints: BatchHints };
+
 interface BatchOptions {
   /** Called with the rows of all tables before the first is deleted. */
   readonly spend: (rows: number) => void;
   readonly raiseWatermark: boolean;
+  /** Rows of the root table that the range had when it was chosen. */
+  readonly rows: number;
   readonly guard: DefinitionGuard;
 }
 
@@ -38,7 +49,7 @@ interface BatchOptions {
  * @throws AppError ARCHIVE_BATCH_FENCED, LOCK_LOST, ARCHIVE_TABLE_CHANGED, ARCHIVE_COUNTS_DIFFER, ARCHIVE_TOO_MANY_DELETES, ARCHIVE_VALUE_REFUSED; roll back then.
  */
 export async function batchTransaction(
-  context: EngineContext,
+  context: LaneContext,
   archiveSchema: string,
   claim: BatchClaim,
   range: KeyRange,
@@ -49,27 +60,22 @@ export async function batchTransaction(
   await lock.assertHeld();
   // First of all writes: whoever was fenced off copies nothing.
   await changeState(connection, claim, 'copying', 'deleted');
-  const copied = await copyAll(context, archiveSchema, claim, range);
+  const copied = await copyAll(context, archiveSchema, claim, range, options.rows);
   if (copied[0] === 0) return null;
   // The copies have touched every table, so that no DDL gets in before the transaction ends.
   await options.guard.check(connection);
   options.spend(copied.reduce((sum, rows) => sum + rows, 0));
   const batch = BigInt(claim.id);
-  const [root] = set.tables;
-  const rootKeys = await edgeKeys(connection, root, archiveSchema, batch);
-  // Along the primary key a batch has the rows between its keys, but for what matches no longer.
-  const rowsOf = (table: ArchivedTable) =>
-    copiedRows(table, archiveSchema, batch, table === root && !context.selection.byDate ? rootKeys : null);
-  await deleteAll(context, claim, copied, rowsOf);
+  await deleteAll(context, archiveSchema, claim, copied);
   const dropped = await dropAll(context, archiveSchema, batch);
   const tables: ManifestTable[] = [];
   let now = '';
   for (const [index, table] of set.tables.entries()) {
-    const rows = (copied[index] ?? 0) - (dropped[index] ?? 0);
-    const keys =
-      table === root ? rootKeys : rows === 0 ? null : await edgeKeys(connection, table, archiveSchema, batch);
-    const described = await describeTable(context, table, rowsOf(table), rows);
-    tables.push({ ...described.table, keys, dropped: dropped[index] ?? 0 });
+    const left = dropped[index] ?? 0;
+    const rows = (copied[index] ?? 0) - left;
+    const keys = rows === 0 ? null : await readEdges(connection, table, archiveSchema, batch);
+    const described = await describeTable(context, table, copiedRows(table, archiveSchema, batch, keys, rows), rows);
+    tables.push({ ...described.table, keys, dropped: left });
     now = described.now;
   }
   await record(context, archiveSchema, claim, tables, now, options.raiseWatermark);
@@ -77,35 +83,39 @@ export async function batchTransaction(
 }
 
 async function copyAll(
-  { set, selection, lock }: EngineContext,
+  { set, selection, lock, hints }: LaneContext,
   archiveSchema: string,
   claim: BatchClaim,
   range: KeyRange,
+  rows: number,
 ): Promise<readonly number[]> {
+  const { connection } = lock;
   const batch = BigInt(claim.id);
-  const copied: number[] = [];
-  for (const table of set.tables) {
-    const { sql, values } =
-      table.child === null
-        ? copyRoot(set, archiveSchema, batch, selection, range)
-        : copyChildren(set, table, table.child, archiveSchema, batch);
-    const { affectedRows } = await lock.connection.run(sql, values);
-    copied.push(affectedRows);
-    if (copied[0] === 0) break;
+  const run = async ({ sql, values }: SqlPart) => (await connection.run(sql, values)).affectedRows;
+  let roots = await run(copyRoot(set, archiveSchema, batch, selection, range, rows));
+  if (roots === rows) {
+    const { sql, values } = copiedLast(set, archiveSchema, batch, range);
+    if ((await connection.row(sql, values)) === null)
+      roots += await run(copyRest(set, archiveSchema, batch, selection, range));
   }
+  const copied = [roots];
+  if (roots === 0) return copied;
+  for (const table of set.tables)
+    if (table.child !== null)
+      copied.push(await run(copyChildren(set, table, table.child, archiveSchema, batch, hints)));
   return copied;
 }
 
 /** Deepest first, so that no foreign key is in the way. */
 async function deleteAll(
-  { set, lock }: EngineContext,
+  { set, lock, hints }: LaneContext,
+  archiveSchema: string,
   claim: BatchClaim,
   copied: readonly number[],
-  rowsOf: (table: ArchivedTable) => CopiedRows,
 ): Promise<void> {
   for (const [index, table] of [...set.tables.entries()].toReversed()) {
     if (copied[index] === 0) continue;
-    const { sql, values } = deleteCopied(table, rowsOf(table));
+    const { sql, values } = deleteCopied(table, archiveSchema, BigInt(claim.id), hints);
     const { affectedRows } = await lock.connection.run(sql, values);
     if (affectedRows === copied[index]) continue;
     throw loaderError(
@@ -117,7 +127,7 @@ async function deleteAll(
 }
 
 /** @returns how many rows of each table its settings leave out of the archive */
-async function dropAll({ set, lock }: EngineContext, archiveSchema: string, batch: bigint): Promise<readonly number[]> {
+async function dropAll({ set, lock }: LaneContext, archiveSchema: string, batch: bigint): Promise<readonly number[]> {
   const dropped: number[] = [];
   for (const table of set.tables) {
     let rows = 0;
@@ -136,7 +146,7 @@ const hashBytes = 65;
 
 /** What the manifest says of a table, all of it read back from the archive. */
 async function describeTable(
-  { set, lock }: EngineContext,
+  { set, lock }: LaneContext,
   table: ArchivedTable,
   copied: CopiedRows,
   rows: number,
@@ -199,22 +209,23 @@ async function digest(connection: Connection, table: ArchivedTable, copied: Copi
   return batchDigest((await connection.rows(sql, values)).map((row) => String(row['tableset_hash'])));
 }
 
-async function edgeKeys(
+async function readEdges(
   connection: Connection,
   table: ArchivedTable,
   archiveSchema: string,
   batch: bigint,
-): Promise<NonNullable<ManifestTable['keys']>> {
-  const edge = async (which: 'first' | 'last') => {
-    const { sql, values } = edgeKey(table, archiveSchema, batch, which);
-    const row = (await connection.row(sql, values)) ?? {};
+): Promise<Edges> {
+  const { sql, values } = edgeKeys(table, archiveSchema, batch);
+  const rows = await connection.rows(sql, values);
+  const edge = (number: string) => {
+    const row = rows.find((each) => each['tableset_edge'] === number) ?? {};
     return table.key.map((name) => keyCell(row[name]));
   };
-  return { first: await edge('first'), last: await edge('last') };
+  return { first: edge('0'), last: edge('1') };
 }
 
 async function record(
-  { set, lock, runId, program, cutoff }: EngineContext,
+  { set, lock, runId, program, cutoff }: LaneContext,
   archiveSchema: string,
   claim: BatchClaim,
   tables: readonly ManifestTable[],
@@ -250,8 +261,7 @@ async function record(
     });
   }
   if (watermark) {
-    const before = set.task.dateType === 'date' ? cutoff.value : cutoff.utc;
-    await raiseWatermark(connection, set.task.table, set.task.dateColumn, before);
+    await raiseWatermark(connection, set.task, cutoff);
   }
 }
 

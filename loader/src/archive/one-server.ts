@@ -1,66 +1,71 @@
-import { delay } from '@tableset/common/database/connect.ts';
+import { connect } from '@tableset/common/database/connect.ts';
 import type { Connection } from '@tableset/common/database/connection.ts';
-import { classifyFault, serverErrno } from '@tableset/common/database/errno.ts';
-import { halved } from '../core/archive/batch-size.ts';
+import { takeWorkerLock, type WorkerLock } from '@tableset/common/database/lock.ts';
+import { readTableDefinition } from '@tableset/common/database/read-table.ts';
+import { type BatchHints, batchHints } from '../core/archive/one-server-sql.ts';
 import type { KeyRange } from '../core/archive/selection.ts';
-import { loaderError } from '../errors.ts';
-import {
-  type BatchClaim,
-  changeState,
-  discardBatch,
-  newBatchId,
-  openBatch,
-  readBatches,
-  takeOver,
-} from './batch-ledger.ts';
-import { assertDefinitions, DefinitionGuard } from './definition-guard.ts';
+import { changeState, readBatches, takeOver } from './batch-ledger.ts';
 import type { BatchEngine, BatchResult, EngineContext } from './engine.ts';
-import { batchTransaction } from './one-server-batch.ts';
-import { settleBatch } from './settle.ts';
-
-/** The server rolled back everything at once: to try again costs little. */
-const deadlockAttemptsMax = 8;
-/** Every attempt holds what it has locked while it waits. */
-const lockWaitAttemptsMax = 3;
-const interruptedAttemptsMax = 2;
-
-/** 1153 packet, 1197 transaction cache of the binary log, 1206 table of locks, 3100 group replication's transaction limit. */
-const tooLarge = new Set([1153, 1197, 1206, 3100]);
+import { OneServerLane } from './one-server-lane.ts';
 
 /**
- * The engine for archives on the primary's own server. Each batch is one READ COMMITTED transaction of the lock's connection, its ledger row
- * included, so that there is no state between copied and deleted that a crash could leave.
+ * The engine for archives on the primary's own server. Each batch is one READ COMMITTED transaction, its ledger row included, so that there
+ * is no state between copied and deleted that a crash could leave. The first goes through the lock's connection; if there are more, they go through
+ * as many connections as `parallelBatches` says, each with the lock of a worker.
  */
 export async function openOneServerEngine(context: EngineContext, archiveSchema: string): Promise<BatchEngine> {
-  const { connection } = context.lock;
-  // Batch digests are made by the server in one text.
-  await connection.run('SET SESSION group_concat_max_len = ?', [connection.server.maxAllowedPacketBytes]);
-  return new OneServerEngine(context, archiveSchema);
+  const hints = await readHints(context, archiveSchema);
+  const first = await OneServerLane.open({ ...context, hints }, archiveSchema);
+  return new OneServerEngine(context, archiveSchema, hints, first);
+}
+
+async function readHints({ set, lock }: EngineContext, archiveSchema: string): Promise<BatchHints> {
+  const archives = [];
+  for (const { archiveName } of set.tables) {
+    const archive = await readTableDefinition(lock.connection, archiveSchema, archiveName);
+    if (!archive) throw new RangeError(`the archive table ${archiveName} was not prepared`);
+    archives.push(archive);
+  }
+  return batchHints(set, archives);
+}
+
+/** A range that is being archived. */
+interface Task {
+  readonly lane: OneServerLane;
+  readonly ended: Promise<void>;
 }
 
 class OneServerEngine implements BatchEngine {
   readonly #context: EngineContext;
   readonly #archiveSchema: string;
   readonly #connection: Connection;
-  /** The ledger's row that the next batch takes. */
-  #next: BatchClaim | null = null;
+  readonly #hints: BatchHints;
+  readonly #first: OneServerLane;
   #watermarkRaised = false;
-  readonly #guard: DefinitionGuard;
+  readonly #resources = new AsyncDisposableStack();
+  /** Those of workers, opened when there is more than one batch. */
+  readonly #lanes: OneServerLane[] = [];
+  readonly #tasks = new Set<Task>();
+  readonly #finished: BatchResult[] = [];
+  readonly #failures: unknown[] = [];
 
-  constructor(context: EngineContext, archiveSchema: string) {
+  constructor(context: EngineContext, archiveSchema: string, hints: BatchHints, first: OneServerLane) {
+    this.#hints = hints;
     this.#context = context;
     this.#archiveSchema = archiveSchema;
     this.#connection = context.lock.connection;
-    this.#guard = new DefinitionGuard(context.set);
+    this.#first = first;
   }
 
   /** A killed run of this engine leaves an empty row of the ledger; one of the other engine, whose store this was then, more than that. */
   async recover(): Promise<readonly BatchResult[]> {
     const { set, store, shard } = this.#context;
+    // A run without shards is alone and takes over whatever is left.
+    const ofShard = shard === null ? '' : ' AND shard = ?';
     const left = await readBatches(
       this.#connection,
-      "table_name = ? AND store = ? AND shard <=> ? AND state IN ('copying', 'copied', 'verified', 'abandoned')",
-      [set.task.table, store.name, shard],
+      `table_name = ? AND store = ? AND state IN ('copying', 'copied', 'verified', 'abandoned')${ofShard}`,
+      [set.task.table, store.name, ...(shard === null ? [] : [shard])],
     );
     for (const batch of left) {
       const claim = await takeOver(this.#connection, batch.id);
@@ -76,158 +81,65 @@ class OneServerEngine implements BatchEngine {
   }
 
   async archive(range: KeyRange, rows: number): Promise<readonly BatchResult[]> {
-    const { output, signal } = this.#context;
-    for (let attempt = 1; ; attempt++) {
-      signal.throwIfAborted();
-      this.#next ??= await this.#openNext();
-      try {
-        const result = await this.#once(this.#next, range);
-        return result ? [result] : [];
-      } catch (error) {
-        const errno = serverErrno(error);
-        if (this.#connection.lost) throw error;
-        if (errno !== null && tooLarge.has(errno)) return await this.#split(range, rows, error);
-        const attemptsMax = attemptsFor(error);
-        if (attempt >= attemptsMax) throw await this.#explained(error);
-        output.event('warn', 'the batch was rolled back and is tried again', { attempt, errno });
-        // Spread, so that two who met once do not meet again.
-        await delay(50 * 2 ** attempt + Math.random() * 50, signal);
-      }
+    // By itself, so that no row is deleted by anyone before the watermark stands.
+    if (!this.#watermarkRaised || this.#context.parallelBatches === 1 || !this.#hints.parallel) {
+      const results = await this.#first.archive(range, rows, !this.#watermarkRaised);
+      if (results.length > 0) this.#watermarkRaised = true;
+      return results;
     }
+    if (this.#lanes.length === 0) await this.#openLanes();
+    while (this.#tasks.size >= this.#lanes.length) await Promise.race([...this.#tasks].map(({ ended }) => ended));
+    if (this.#failures.length > 0) await this.#allEnded();
+    const busy = new Set([...this.#tasks].map(({ lane }) => lane));
+    const lane = this.#lanes.find((each) => !busy.has(each));
+    if (!lane) throw new RangeError('no lane is free');
+    this.#start(lane, range, rows);
+    return this.#finished.splice(0);
   }
 
   async drain(): Promise<readonly BatchResult[]> {
-    await this.#discardNext();
-    return [];
+    await this.#allEnded();
+    for (const lane of [this.#first, ...this.#lanes]) await lane.close();
+    return this.#finished.splice(0);
+  }
+
+  async takeFinished(): Promise<readonly BatchResult[]> {
+    await Promise.all([...this.#tasks].map(({ ended }) => ended));
+    return this.#finished.splice(0);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#connection.lost) return;
-    // The first error is the one to report; the next run takes the row away.
-    await this.#connection.uninterrupted(() => this.#discardNext()).catch(() => undefined);
-  }
-
-  async #discardNext(): Promise<void> {
-    if (this.#next) await discardBatch(this.#connection, this.#next);
-    this.#next = null;
-  }
-
-  #openNext(): Promise<BatchClaim> {
-    const { set, store, runId, cutoff, shard } = this.#context;
-    return openBatch(this.#connection, {
-      id: newBatchId(Date.now()),
-      runId,
-      table: set.task.table,
-      store: store.name,
-      cutoff: cutoff.utc,
-      shard,
-    });
-  }
-
-  /** One transaction; null if no row of the range matches any more. */
-  async #once(claim: BatchClaim, range: KeyRange): Promise<BatchResult | null> {
-    const started = performance.now();
-    const connection = this.#connection;
-    let spent = 0;
-    const spend = (rows: number) => {
-      this.#context.spend(rows);
-      spent = rows;
-    };
-    try {
-      await connection.run('START TRANSACTION');
-      const batch = await batchTransaction(this.#context, this.#archiveSchema, claim, range, {
-        spend,
-        raiseWatermark: !this.#watermarkRaised,
-        guard: this.#guard,
-      });
-      if (batch === null) {
-        await rollBack(connection);
-        return null;
-      }
-      // In the same transaction, which saves a commit for each batch.
-      const next = await this.#openNext();
-      await this.#commit(claim);
-      this.#next = next;
-      this.#watermarkRaised = true;
-      return { ...batch, seconds: (performance.now() - started) / 1000 };
-    } catch (error) {
-      // What was rolled back was not spent.
-      this.#context.spend(-spent);
-      await rollBack(connection);
-      throw error;
+    await Promise.all([...this.#tasks].map(({ ended }) => ended));
+    for (const lane of [this.#first, ...this.#lanes]) {
+      // The first error is the one to report; the next run takes the row away.
+      await this.#connection.uninterrupted(() => lane.close()).catch(() => undefined);
     }
+    await this.#resources.disposeAsync();
   }
 
-  /** Returns once the batch is known to be committed, also if only a look into the ledger told so; the connection is lost then. */
-  async #commit(claim: BatchClaim): Promise<void> {
-    const connection = this.#connection;
-    try {
-      await connection.uninterrupted(() => connection.run('COMMIT'));
-    } catch (error) {
-      // Rolled back by the server, which says so; whatever else it is, the commit may have happened.
-      if (!connection.lost && classifyFault(error) === 'deadlock') throw error;
-      const { output, signal } = this.#context;
-      if ((await settleBatch(connection, claim, { output, signal })) !== 'deleted') throw error;
-    }
-  }
-
-  /** Makes two batches of one that was too large for the server. */
-  async #split(range: KeyRange, rows: number, error: unknown): Promise<readonly BatchResult[]> {
-    const half = halved(rows);
-    const { selection, output } = this.#context;
-    if (half === null) throw this.#refusedRow(range, error);
-    const { sql, values } = selection.nextRange(range.after, half);
-    const row = await this.#connection.row(sql, values);
-    if (!row) return [];
-    output.event('warn', 'the batch was too large for the server and is split', { rows, errno: serverErrno(error) });
-    const first = selection.readRange(range.after, row);
-    const rest = { after: first.range.last, last: range.last };
-    return [
-      ...(await this.archive(first.range, first.rows)),
-      ...(await this.archive(rest, Math.max(1, rows - first.rows))),
-    ];
-  }
-
-  #refusedRow(range: KeyRange, cause: unknown) {
-    return loaderError(
-      'ARCHIVE_VALUE_REFUSED',
-      `${this.#context.set.task.table}: the row with key ${JSON.stringify(range.last.key)}, with what goes along with it, is larger than the server takes in one transaction`,
-      { cause },
+  #start(lane: OneServerLane, range: KeyRange, rows: number): void {
+    const ended = lane.archive(range, rows, false).then(
+      (results) => void this.#finished.push(...results),
+      (error: unknown) => void this.#failures.push(error),
     );
+    const task: Task = { lane, ended: ended.then(() => void this.#tasks.delete(task)) };
+    this.#tasks.add(task);
   }
 
-  /** What failed because a table was changed meanwhile is told as that. */
-  async #explained(error: unknown): Promise<unknown> {
-    const errno = serverErrno(error);
-    if (errno === null || !changedDefinition.has(errno)) return error;
-    try {
-      await assertDefinitions(this.#connection, this.#context.set);
-      return error;
-    } catch (changed) {
-      return changed;
+  /** Waits for all batches that are under way; the first failure is the one to tell. */
+  async #allEnded(): Promise<void> {
+    await Promise.all([...this.#tasks].map(({ ended }) => ended));
+    if (this.#failures.length > 0) throw this.#failures[0];
+  }
+
+  async #openLanes(): Promise<void> {
+    const { lock, parallelBatches, signal } = this.#context;
+    for (let worker = 1; worker <= parallelBatches; worker++) {
+      const connection = this.#resources.use(await connect(lock.connection.settings, { signal }));
+      const workerLock: WorkerLock = this.#resources.use(await takeWorkerLock(lock, connection, worker));
+      this.#lanes.push(
+        await OneServerLane.open({ ...this.#context, lock: workerLock, hints: this.#hints }, this.#archiveSchema),
+      );
     }
   }
-}
-
-/** 1054 unknown column, 1146 no such table, 1412 definition changed, 1136 column count, 1364 no default. */
-const changedDefinition = new Set([1054, 1136, 1146, 1364, 1412]);
-
-function attemptsFor(error: unknown): number {
-  switch (classifyFault(error)) {
-    case 'deadlock':
-      return deadlockAttemptsMax;
-    case 'lock-wait':
-      return lockWaitAttemptsMax;
-    case 'interrupted':
-      return interruptedAttemptsMax;
-    default:
-      return 1;
-  }
-}
-
-/** Also after 1205 and the like, which undo the one statement alone. */
-async function rollBack(connection: Connection): Promise<void> {
-  if (connection.lost) return;
-  // The first error is the one to report; a connection that cannot roll back is rolled back by the server.
-  await connection.uninterrupted(() => connection.run('ROLLBACK')).catch(() => connection.destroy());
 }

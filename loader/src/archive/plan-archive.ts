@@ -22,7 +22,15 @@ export interface PlannedSet {
   readonly holds: readonly Hold[];
   readonly byDate: boolean;
   readonly dateIndex: string | null;
-  selection(options?: Partial<Pick<SelectionOptions, 'shard' | 'excluded'>>): Selection;
+  selection(options?: Partial<Pick<SelectionOptions, 'shard' | 'excluded' | 'byDate'>>): Selection;
+}
+
+export interface PlanOptions {
+  /** The primary's clock, which every cut-off counts from. */
+  readonly nowUtc: string;
+  readonly output: Output;
+  /** The conditions name single rows by their keys: they are looked for by the primary key. */
+  readonly byKey?: boolean;
 }
 
 /** An index on the date is gone along if at most this share of the rows is older; more are faster along the primary key. */
@@ -30,13 +38,12 @@ const sparseShare = 1 / 3;
 
 /**
  * Reads the tables of each task and refuses, before anything is copied, what could not be archived safely. Warns of rows that are never taken for their dates.
- * @param options.nowUtc the primary's clock, which every cut-off counts from
  * @throws AppError ARCHIVE_TABLE_UNSUITABLE, LOAD_TABLE_MISSING, SETTING_INVALID, HOLD_INVALID
  */
 export async function planArchive(
   connection: Connection,
   tasks: readonly ArchiveTask[],
-  options: { readonly nowUtc: string; readonly output: Output },
+  options: PlanOptions,
 ): Promise<readonly PlannedSet[]> {
   const sight = await readSight(connection);
   const planned: PlannedSet[] = [];
@@ -49,7 +56,7 @@ async function planTask(
   connection: Connection,
   task: ArchiveTask,
   sight: Sight,
-  { nowUtc, output }: { readonly nowUtc: string; readonly output: Output },
+  { nowUtc, output, byKey = false }: PlanOptions,
 ): Promise<PlannedSet> {
   const set = await readSet(connection, task, sight);
   const { definition } = set.tables[0];
@@ -58,10 +65,13 @@ async function planTask(
   for (const table of set.tables) holds.push(...(await readHolds(connection, table.definition)));
   const dateIndex = findDateIndex(definition, task.dateColumn);
   const byDate =
-    dateIndex !== null && (task.deleteAfterDays !== null || (await isSparse(connection, set, cutoff, dateIndex)));
+    !byKey &&
+    dateIndex !== null &&
+    (task.deleteAfterDays !== null || (await isSparse(connection, set, cutoff, dateIndex)));
   const selection: PlannedSet['selection'] = (more = {}) =>
     createSelection(set, { cutoff, holds, byDate, dateIndex, shard: null, ...more });
-  await warnOfUndated(connection, set, selection(), output);
+  // Where there is no index on the date, that reads the whole table.
+  if (!byKey) await warnOfUndated(connection, set, selection(), output);
   return { set, cutoff, holds, byDate, dateIndex, selection };
 }
 
@@ -101,7 +111,7 @@ async function readTable(connection: Connection, name: string): Promise<TableDef
  * Triggers show only to who may make them: on the schema, or on the very table. MariaDB shows foreign keys only to who has more than SELECT on
  * their table.
  */
-async function readSight(connection: Connection): Promise<Sight> {
+export async function readSight(connection: Connection): Promise<Sight> {
   const schema = connection.settings.name;
   const grants = await readGrants(connection);
   const has = (privilege: string) => missingOnSchema(grants, schema, [privilege]).length === 0;

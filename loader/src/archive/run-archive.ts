@@ -5,13 +5,14 @@ import { acquireLock, type SchemaLock } from '@tableset/common/database/lock.ts'
 import { AppError } from '@tableset/common/errors.ts';
 import type { Output } from '@tableset/common/output/output.ts';
 import type { DatabaseSettings, LockSettings } from '@tableset/common/settings/database.ts';
-import type { ArchiveConfig, ArchiveTask } from '../config/archive-config.ts';
+import { StorePool } from '../catalogue/store-pool.ts';
+import type { ArchiveConfig, ArchiveTask, StoreSettings } from '../config/archive-config.ts';
 import { sourceTable } from '../core/archive/one-server-sql.ts';
 import { loaderError } from '../errors.ts';
 import { waitForTables } from '../load/load-tasks.ts';
-import { openStore } from '../stores/open-store.ts';
 import type { ArchiveStore } from '../stores/store.ts';
 import { type ArchiveCounts, CountsByTable } from './archive-counts.ts';
+import type { PlannedTable } from './archive-dry-run.ts';
 import { type DeletionBudget, openBudget } from './deletion-budget.ts';
 import type { BatchEngine, EngineContext } from './engine.ts';
 import { type PlannedSet, planArchive } from './plan-archive.ts';
@@ -25,6 +26,13 @@ export interface ArchiveRequest {
   readonly database: DatabaseSettings;
   readonly lock: LockSettings;
   readonly dryRun: boolean;
+  /** How many shards tables are cut into if this worker is the first; without it the run works alone. */
+  readonly shards?: number | null;
+  /**
+   * The conditions of each task name one row by its whole key, whatever its age: it is looked for by the key, and loads are not told that all rows of its age
+   * have gone.
+   */
+  readonly byKey?: boolean;
   readonly trigger: string;
   readonly version: string;
   readonly output: Output;
@@ -35,7 +43,7 @@ export interface ArchiveOutcome {
   readonly outcome: 'done' | 'skipped';
   readonly tables: readonly ArchiveCounts[];
   /** What a dry run found, by table. */
-  readonly plan?: readonly import('./archive-dry-run.ts').PlannedTable[];
+  readonly plan?: readonly PlannedTable[];
 }
 
 /**
@@ -57,6 +65,10 @@ export async function runArchive(request: ArchiveRequest): Promise<ArchiveOutcom
   if (request.dryRun) {
     const { dryRunArchive } = await import('./archive-dry-run.ts');
     return await dryRunArchive(connection, request);
+  }
+  if (request.shards) {
+    const { runShardWorker } = await import('./shard-run.ts');
+    return await runShardWorker(connection, { ...request, shards: request.shards });
   }
   const busy = { signal, onWait: (wait: object) => output.event('info', 'waiting for the lock', { ...wait }) };
   await using lock = await acquireLock(connection, request.lock, busy);
@@ -84,7 +96,7 @@ async function archiveLocked(lock: SchemaLock, request: ArchiveRequest): Promise
 }
 
 /** Records how the run ended as far as the connection still allows it, and adds to the error what had been archived before. */
-async function failed(
+export async function failed(
   error: unknown,
   counts: readonly ArchiveCounts[],
   connection: Connection,
@@ -115,13 +127,14 @@ async function archiveAll(
   request: ArchiveRequest,
 ): Promise<Reason | null> {
   const { connection } = lock;
-  const { output, signal, config } = request;
+  const { output, signal, config, byKey = false } = request;
   const nowUtc = String((await connection.row('SELECT UTC_TIMESTAMP(6) AS now'))?.['now']);
-  const planned = await planArchive(connection, request.tasks, { nowUtc, output });
+  const planned = await planArchive(connection, request.tasks, { nowUtc, output, byKey });
   for (const { set } of planned) counts.mention(set.tables.map(({ definition }) => definition.name));
-  await using stores = await openStores(planned, connection, request);
+  await using stores = new StorePool(config.stores, connection, { output, signal });
   for (const { set } of planned) {
-    const done = await stores.of(set.task).prepare(set.tables, set.task.evolve);
+    const store = await stores.get(set.task.store);
+    const done = await store.prepare(set.tables, set.task.evolve);
     for (const sentence of done) output.event('info', 'store prepared', { store: set.task.store, done: sentence });
   }
   const budget = await checkedBudget(planned, connection, request);
@@ -132,15 +145,18 @@ async function archiveAll(
       selection: each.selection(),
       cutoff: each.cutoff,
       lock,
-      store: stores.of(each.set.task),
+      store: await stores.get(each.set.task.store),
       runId,
       program: request.version,
       shard: null,
+      // A pause is one only if nothing is under way meanwhile.
+      parallelBatches: config.limits.niceRatio > 0 ? 1 : config.limits.parallelBatches,
+      keepWatermark: byKey,
       output,
       signal,
       spend: (rows) => budget.spend(rows),
     };
-    await using engine = await openEngine(context, request);
+    await using engine = await openEngine(context, stores.settings(each.set.task.store));
     const ended = await runBatches(context, engine, config.limits, throttle, counts);
     await countKept(each, context, counts);
     if (ended) return ended;
@@ -154,7 +170,7 @@ export function staysBehind({ set, holds }: Pick<PlannedSet, 'set' | 'holds'>): 
 }
 
 /** Rows that would have been archived but for what keeps them. */
-async function countKept(each: PlannedSet, context: EngineContext, counts: CountsByTable): Promise<void> {
+export async function countKept(each: PlannedSet, context: EngineContext, counts: CountsByTable): Promise<void> {
   if (!staysBehind(each)) return;
   const { sql, values } = context.selection.skippedCounts(null);
   const row = await context.lock.connection.row(sql, values);
@@ -163,9 +179,8 @@ async function countKept(each: PlannedSet, context: EngineContext, counts: Count
 }
 
 /** One transaction a batch where the archive lies on the primary's own server and nothing is to be waited for in between. */
-async function openEngine(context: EngineContext, request: ArchiveRequest): Promise<BatchEngine> {
+export async function openEngine(context: EngineContext, settings: StoreSettings): Promise<BatchEngine> {
   const { store, set } = context;
-  const settings = storeSettings(request, set.task);
   if (settings.kind === 'mysql' && isSameServer(store) && set.task.deleteDelaySeconds === 0) {
     const { openOneServerEngine } = await import('./one-server.ts');
     return await openOneServerEngine(context, settings.schema);
@@ -178,43 +193,8 @@ function isSameServer(store: ArchiveStore): boolean {
   return 'sameServer' in store && store.sameServer === true;
 }
 
-function storeSettings({ config }: ArchiveRequest, task: ArchiveTask) {
-  const settings = config.stores.find((store) => store.name === task.store);
-  // The configuration was checked for it.
-  if (!settings) throw new RangeError(`no store ${task.store}`);
-  return settings;
-}
-
-/** Opens each store that the sets name once. */
-async function openStores(planned: readonly PlannedSet[], primary: Connection, request: ArchiveRequest) {
-  const { output, signal } = request;
-  const opened = new Map<string, ArchiveStore>();
-  const stores = {
-    of(task: ArchiveTask): ArchiveStore {
-      const store = opened.get(task.store);
-      if (!store) throw new RangeError(`store ${task.store} is not open`);
-      return store;
-    },
-    async [Symbol.asyncDispose]() {
-      for (const store of opened.values()) await store[Symbol.asyncDispose]();
-    },
-  };
-  try {
-    for (const { set } of planned) {
-      if (opened.has(set.task.store)) continue;
-      const warn = (message: string, fields: Readonly<Record<string, unknown>>) =>
-        output.event('warn', message, fields);
-      opened.set(set.task.store, await openStore(storeSettings(request, set.task), { primary, signal, warn }));
-    }
-    return stores;
-  } catch (error) {
-    await stores[Symbol.asyncDispose]();
-    throw error;
-  }
-}
-
 /** The run's deletion budget; a run whose root rows alone exceed it is refused before anything is copied. */
-async function checkedBudget(
+export async function checkedBudget(
   planned: readonly PlannedSet[],
   connection: Connection,
   { config }: ArchiveRequest,

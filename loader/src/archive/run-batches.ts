@@ -18,6 +18,22 @@ export async function runBatches(
   throttle: Throttle,
   counts: CountsByTable,
 ): Promise<Reason | null> {
+  try {
+    return await batchAfterBatch(context, engine, limits, throttle, counts);
+  } catch (error) {
+    // Batches beside the one that failed are deleted all the same, so the summary has them.
+    counts.add(await engine.takeFinished());
+    throw error;
+  }
+}
+
+async function batchAfterBatch(
+  context: EngineContext,
+  engine: BatchEngine,
+  limits: ArchiveLimits,
+  throttle: Throttle,
+  counts: CountsByTable,
+): Promise<Reason | null> {
   const { lock, selection, set, signal } = context;
   const sizing = { rowsMax: limits.batchRows, targetSeconds: limits.targetBatchSeconds };
   const total = await rowsToDo(context);

@@ -20,7 +20,8 @@ export interface Reason {
 
 export interface Throttle extends AsyncDisposable {
   /**
-   * Call it before each batch. It waits while replicas lag or the server is busy, each wait logged once.
+   * Call it before each batch. It pauses in proportion to the time since its last return, then waits while replicas lag or the server is
+   * busy, each wait logged once.
    * @returns null to go on, or why the run has to end now
    * @throws AppError SETTING_INVALID for a replica that is none, STOPPED
    */
@@ -43,6 +44,8 @@ export function openThrottle(context: ThrottleContext): Throttle {
   const replicas = limits.maxReplicaLagSeconds === null ? [] : limits.replicas.map((at) => new Replica(at, context));
   const started = performance.now();
   let looked = Number.NEGATIVE_INFINITY;
+  /** When the work began that the next pause is measured by. */
+  let working: number | null = null;
   const timeIsUp = (): Reason | null => {
     const { maxRuntimeSeconds, window } = limits;
     if (maxRuntimeSeconds !== null && performance.now() - started >= maxRuntimeSeconds * 1000)
@@ -58,23 +61,38 @@ export function openThrottle(context: ThrottleContext): Throttle {
     }
     return limits.maxThreadsRunning === null ? null : await threads(context.connection, limits.maxThreadsRunning);
   };
+  const pauseAfterWork = async (): Promise<void> => {
+    const { niceRatio, maxRuntimeSeconds } = limits;
+    if (working === null || niceRatio === 0) return;
+    const now = performance.now();
+    const left = maxRuntimeSeconds === null ? pauseMsMax : started + maxRuntimeSeconds * 1000 - now;
+    // Timers may end a millisecond early, and the time would then not be up.
+    const pause = Math.ceil(Math.min((now - working) * niceRatio, left)) + 1;
+    if (pause > 1) await delay(pause, signal);
+  };
+  const waitUntilIdle = async (): Promise<Reason | null> => {
+    const told = new Set<string>();
+    for (const waiting = performance.now(); ; ) {
+      signal.throwIfAborted();
+      const end = timeIsUp();
+      if (end) return end;
+      if (told.size === 0 && performance.now() - looked < lookMs) return null;
+      const busy = await tooBusy();
+      looked = performance.now();
+      if (busy === null) return null;
+      if (!told.has(busy.reason)) output.event('info', 'paused', { reason: busy.reason, ...busy.fields });
+      told.add(busy.reason);
+      if (performance.now() - waiting >= pauseMsMax)
+        return { reason: `waited too long: ${busy.reason}`, fields: busy.fields };
+      await delay(lookMs, signal);
+    }
+  };
   return {
     async beforeBatch() {
-      const told = new Set<string>();
-      for (const waiting = performance.now(); ; ) {
-        signal.throwIfAborted();
-        const end = timeIsUp();
-        if (end) return end;
-        if (told.size === 0 && performance.now() - looked < lookMs) return null;
-        const busy = await tooBusy();
-        looked = performance.now();
-        if (busy === null) return null;
-        if (!told.has(busy.reason)) output.event('info', 'paused', { reason: busy.reason, ...busy.fields });
-        told.add(busy.reason);
-        if (performance.now() - waiting >= pauseMsMax)
-          return { reason: `waited too long: ${busy.reason}`, fields: busy.fields };
-        await delay(lookMs, signal);
-      }
+      await pauseAfterWork();
+      const reason = await waitUntilIdle();
+      working = performance.now();
+      return reason;
     },
     async [Symbol.asyncDispose]() {
       for (const replica of replicas) await replica[Symbol.asyncDispose]();

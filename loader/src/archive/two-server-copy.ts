@@ -24,6 +24,27 @@ export interface CopiedBatch {
 export interface Reader {
   readonly connection: Connection;
   readonly keys: BatchKeys;
+  readonly clock: PrimaryClock;
+}
+
+/** The primary's clock, asked once and carried on by this machine's: it says when a batch was made, and decides nothing. */
+export class PrimaryClock {
+  readonly #connection: Connection;
+  #asked: { readonly ms: number; readonly at: number } | null = null;
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  /** UTC, `YYYY-MM-DD HH:MM:SS.ffffff`. */
+  async now(): Promise<string> {
+    if (!this.#asked) {
+      const row = await this.#connection.row('SELECT CAST(UTC_TIMESTAMP(3) AS CHAR) AS now');
+      this.#asked = { ms: Date.parse(`${String(row?.['now']).replace(' ', 'T')}Z`), at: performance.now() };
+    }
+    const time = new Date(this.#asked.ms + performance.now() - this.#asked.at);
+    return `${time.toISOString().slice(0, -1).replace('T', ' ')}000`;
+  }
 }
 
 /**
@@ -53,7 +74,6 @@ export async function copyBatch(
     tables.push(described);
   }
   const { host, port, name } = reader.connection.settings;
-  const now = await reader.connection.row('SELECT UTC_TIMESTAMP(6) AS now');
   const manifest: Manifest = {
     format: manifestFormat,
     batch: batch.id,
@@ -61,7 +81,7 @@ export async function copyBatch(
     source: `${host}:${port}/${name}`,
     run: context.runId,
     cutoff: context.cutoff.utc,
-    createdAt: String(now?.['now']),
+    createdAt: await reader.clock.now(),
     tables,
   };
   return { manifest, rows };
@@ -222,42 +242,4 @@ function isOne(cell: Cell | undefined): boolean {
 function compareDates(a: Buffer, b: Buffer): number {
   if (a.includes(0x2d, 1)) return Buffer.compare(a, b);
   return Number(a.toString('latin1')) - Number(b.toString('latin1'));
-}
-
-/**
- * Reads a batch back from the store and compares it with its manifest.
- * @returns the rows that the store has, or null if they are not those of the manifest
- */
-export async function proveBatch(
-  context: EngineContext,
-  batch: BatchName,
-  manifest: Manifest,
-  expected: CopiedBatch['rows'] | null,
-): Promise<CopiedBatch['rows'] | null> {
-  const { store, output } = context;
-  const rows: (readonly KeyRow[])[] = [];
-  for (const [index, table] of manifest.tables.entries()) {
-    const found: KeyRow[] = [];
-    for await (const each of store.hashes(batch, table)) {
-      for (const { key, hash } of each) found.push({ key, hash, root: index === 0 ? found.length : null, kept: true });
-      // A store that gives back ever more is no copy of this batch.
-      if (found.length > table.rows) break;
-    }
-    const hashes = found.map((row) => row.hash);
-    if (found.length !== table.rows || batchDigest(hashes) !== table.sha256) {
-      const known = new Set(hashes);
-      const missing = expected?.[index]?.find((row) => row.kept && !known.has(row.hash));
-      output.event('error', 'the store does not give back what was put into it', {
-        batch: batch.id,
-        store: store.name,
-        table: table.table,
-        rows: table.rows,
-        found: found.length,
-        ...(missing ? { key: missing.key } : {}),
-      });
-      return null;
-    }
-    rows.push(found);
-  }
-  return rows;
 }

@@ -1,19 +1,24 @@
+import { hash } from 'node:crypto';
 import { delay } from '@tableset/common/database/connect.ts';
 import type { Connection } from '@tableset/common/database/connection.ts';
 import { classifyFault, serverErrno } from '@tableset/common/database/errno.ts';
-import { batchDigest } from '../core/archive/canonical.ts';
 import type { SqlPart } from '../core/archive/conditions.ts';
+import {
+  canListChildren,
+  deleteListed,
+  inKeyOrder,
+  type KeyList,
+  keyList,
+  lockListedChildren,
+  lockListedRoot,
+} from '../core/archive/two-server-lists.ts';
 import {
   addedChildren,
   changedChildren,
   changedRoots,
-  deleteListed,
   deleteRows,
   type KeyRow,
-  keyList,
   lockChildren,
-  lockListedChildren,
-  lockListedRoot,
   lockRoot,
 } from '../core/archive/two-server-sql.ts';
 import { loaderError } from '../errors.ts';
@@ -65,14 +70,13 @@ export async function deleteBatch(context: EngineContext, request: DeleteRequest
   return await attempt(context, request, null);
 }
 
-/** The keys of each table as lists, an empty text for no rows; null if some table's keys have to go by way of a temporary table. */
-function listedKeys({ set }: EngineContext, { rows }: DeleteRequest): readonly string[] | null {
-  const lists: string[] = [];
+/** The keys of each table as lists; null if some table's keys have to go by way of a temporary table. */
+function listedKeys({ lock, set }: EngineContext, { rows }: DeleteRequest): readonly KeyList[] | null {
+  const { maxAllowedPacketBytes } = lock.connection.server;
+  const lists: KeyList[] = [];
   for (const [index, table] of set.tables.entries()) {
-    const of = rows[index] ?? [];
-    const list = of.length === 0 ? '' : keyList(table, of);
-    if (list === null) return null;
-    if (table.child && lockListedChildren(set, table, table.child, '0') === null) return null;
+    const list = keyList(table, rows[index] ?? [], maxAllowedPacketBytes);
+    if (list === null || (table.child && !canListChildren(set, table.child))) return null;
     lists.push(list);
   }
   return lists;
@@ -82,7 +86,7 @@ function listedKeys({ set }: EngineContext, { rows }: DeleteRequest): readonly s
 async function attempt(
   context: EngineContext,
   request: DeleteRequest,
-  lists: readonly string[] | null,
+  lists: readonly KeyList[] | null,
 ): Promise<DeleteOutcome> {
   const { connection } = context.lock;
   for (let attempts = 1; ; attempts++) {
@@ -113,7 +117,7 @@ async function attempt(
 async function deleteInTransaction(
   context: EngineContext,
   request: DeleteRequest,
-  lists: readonly string[] | null,
+  lists: readonly KeyList[] | null,
 ): Promise<ReadonlyMap<number, VoidReason> | null> {
   const { lock, set, cutoff } = context;
   const { connection } = lock;
@@ -142,8 +146,7 @@ async function deleteInTransaction(
     );
   }
   if (request.raiseWatermark) {
-    const before = set.task.dateType === 'date' ? cutoff.value : cutoff.utc;
-    await raiseWatermark(connection, set.task.table, set.task.dateColumn, before);
+    await raiseWatermark(connection, set.task, cutoff);
   }
   await request.beforeCommit();
   return null;
@@ -153,23 +156,29 @@ async function deleteInTransaction(
 async function listsAsCopied(
   { lock, set, selection }: EngineContext,
   { rows }: DeleteRequest,
-  lists: readonly string[],
+  lists: readonly KeyList[],
 ): Promise<boolean> {
   for (const [index, table] of set.tables.entries()) {
     const expected = rows[index] ?? [];
     let query: SqlPart;
-    if (table.child === null) query = lockListedRoot(table, selection, lists[index] ?? '');
+    if (table.child === null) query = lockListedRoot(table, selection, lists[index] ?? noKeys);
     else {
-      // No parents, no children; the plan of the lists has found the statement to be possible.
-      const parents = lists[table.child.parent] ?? '';
-      if (parents === '') continue;
-      query = { sql: lockListedChildren(set, table, table.child, parents) ?? '', values: [] };
+      // No parents, no children.
+      if (rows[table.child.parent]?.length === 0) continue;
+      query = { sql: lockListedChildren(table, table.child, lists[table.child.parent] ?? noKeys), values: [] };
     }
     const row = await lock.connection.row(query.sql, query.values);
     if (Number(row?.['found']) !== expected.length || row?.['differing'] !== '0') return false;
-    if (expected.length > 0 && row['digest'] !== batchDigest(expected.map(({ hash }) => hash))) return false;
+    if (expected.length > 0 && row['digest'] !== digestOf(inKeyOrder(table, expected))) return false;
   }
   return true;
+}
+
+const noKeys: KeyList = { points: [], runs: [] };
+
+/** As the server makes it of the rows that it has locked. */
+function digestOf(rows: readonly KeyRow[]): string {
+  return hash('sha256', rows.map((row) => row.hash).join(''));
 }
 
 /** Locks the rows, roots first, and compares them one by one with what was copied. */

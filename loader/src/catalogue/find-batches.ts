@@ -1,4 +1,7 @@
 import type { Connection, Value } from '@tableset/common/database/connection.ts';
+import { readLedgerFormat } from '@tableset/common/database/ledger.ts';
+import { ledgerFormat } from '@tableset/common/database/ledger-format.ts';
+import { commonError } from '@tableset/common/errors.ts';
 import { type BatchState, type LedgerBatch, readBatches } from '../archive/batch-ledger.ts';
 
 /** Batches with their manifests are read this many at a time. */
@@ -54,6 +57,13 @@ export async function* batchesById(
   }
 }
 
+/** False if somebody else has taken the batch out of the state that it was read in; whoever has no lock finds that out afterwards. */
+export async function isStillThere(connection: Connection, batch: LedgerBatch): Promise<boolean> {
+  if (connection.lost) return true;
+  const row = await connection.row('SELECT state FROM tableset_batches WHERE id = ?', [batch.id]);
+  return row?.['state'] === batch.state;
+}
+
 /** The question as SQL over `tableset_batches b`. */
 export function batchCondition(question: BatchQuestion): { readonly sql: string; readonly values: readonly Value[] } {
   const parts: string[] = [];
@@ -72,8 +82,18 @@ export function batchCondition(question: BatchQuestion): { readonly sql: string;
   return { sql: parts.join(' AND '), values };
 }
 
-/** True if the schema has a ledger with batches; without one nothing was archived. */
+/**
+ * True if the schema has a ledger with batches; without one nothing was archived. For whoever takes no lock and makes no ledger.
+ * @throws AppError LEDGER_FORMAT if a newer version wrote it, which this one could misread
+ */
 export async function hasBatchLedger(connection: Connection): Promise<boolean> {
+  const format = await readLedgerFormat(connection);
+  if (format !== null && format > ledgerFormat) {
+    throw commonError(
+      'LEDGER_FORMAT',
+      `the ledger in schema ${connection.settings.name} has format ${format}; this version knows up to ${ledgerFormat}`,
+    );
+  }
   const row = await connection.row(
     "SELECT 1 AS found FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'tableset_batches'",
   );

@@ -9,7 +9,7 @@ import { mayHold, type RowFilter, rowMatcher, valueMatcher } from '../core/archi
 import type { ArchiveStore } from '../stores/store.ts';
 import { batchName, batchTables } from '../verify/prove-batch.ts';
 import type { ArchiveSession } from './archive-run.ts';
-import { findBatches } from './find-batches.ts';
+import { findBatches, isStillThere } from './find-batches.ts';
 import type { StatusRequest } from './run-status.ts';
 
 /** A batch that was asked for. */
@@ -53,12 +53,27 @@ export async function lookUp(
     signal.throwIfAborted();
     const task = tasks.find((each) => each.table === batch.table);
     if (!task || !mayHold(batch, filter)) continue;
-    const found = byKey ? await countRows(await session.stores.get(batch.store), batch, filter, task) : null;
+    const found = byKey ? await countThere(session, batch, filter, task) : null;
     if (found === 0) continue;
     if (batches.length >= (asked ? foundMax : latestMax)) return { batches, more: true };
     batches.push(foundBatch(batch, found));
   }
   return { batches, more: false };
+}
+
+/** None in a batch that is purged while it is looked into: status takes no lock. */
+async function countThere(
+  session: ArchiveSession,
+  batch: LedgerBatch,
+  filter: RowFilter,
+  task: ArchiveTask,
+): Promise<number> {
+  try {
+    return await countRows(await session.stores.get(batch.store), batch, filter, task);
+  } catch (error) {
+    if (await isStillThere(session.connection, batch)) throw error;
+    return 0;
+  }
 }
 
 async function countRows(

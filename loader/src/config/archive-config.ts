@@ -85,6 +85,10 @@ export interface ArchiveLimits {
   readonly batchRows: number;
   /** A batch's size adapts so that its transaction takes about this long. */
   readonly targetBatchSeconds: number;
+  /** Pause after each batch in times of what the batch took; 0: none. */
+  readonly niceRatio: number;
+  /** Batches under way at once where an archive lies on the primary's own server. */
+  readonly parallelBatches: number;
   readonly maxRuntimeSeconds: number | null;
   /** Times of day, in minutes since midnight in `zone`; `from` later than `to` spans midnight. */
   readonly window: { readonly fromMinute: number; readonly toMinute: number; readonly zone: string } | null;
@@ -107,6 +111,8 @@ export interface ArchiveConfig {
 export const standardLimits: ArchiveLimits = {
   batchRows: 2000,
   targetBatchSeconds: 0.5,
+  niceRatio: 0,
+  parallelBatches: 2,
   maxRuntimeSeconds: null,
   window: null,
   maxReplicaLagSeconds: null,

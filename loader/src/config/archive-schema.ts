@@ -253,6 +253,17 @@ function limitsSchema() {
       ),
       0.5,
     ),
+    niceRatio: z._default(
+      described(
+        z.number().check(z.gte(0), z.lte(100)),
+        'Pause after each batch, in times of what it took: 0 goes on at once, 1 leaves the server half of the time, 4 leaves it four fifths.',
+      ),
+      0,
+    ),
+    parallelBatches: z._default(
+      whole(1, 16, "Batches under way at once where the archive lies on the primary's own server."),
+      2,
+    ),
     maxRuntime: z.optional(
       duration('Longest that a run goes on, such as 2h; it ends after a batch, with exit 1 if rows are left.'),
     ),

@@ -16,8 +16,8 @@ export interface LoadTarget {
   readonly columns: readonly ColumnDefinition[];
   /** Number of this load within the run: it tells its temporary tables from the others'. */
   readonly ordinal: number;
-  /** Rows to be inserted that are older than this were archived and stay out; null where nothing was archived. */
-  readonly archived: { readonly dateColumn: string; readonly before: string } | null;
+  /** Rows to be inserted that are older than this were archived and stay out; null where nothing was archived. A number for an integer column. */
+  readonly archived: { readonly dateColumn: string; readonly before: string | bigint } | null;
 }
 
 /** What happens to a key, as the key table records it. */
@@ -122,15 +122,22 @@ export function findUpserts(target: LoadTarget, mode: 'upsert' | 'insert' | 'mir
   const isNew = `t.${quoteIdentifier(target.key[0] ?? '')} IS NULL`;
   const differs = `NOT (${target.columns.map((column) => sameValue(column, 's', 't')).join(' AND ')})`;
   const operation = target.archived
-    ? `IF(s.${quoteIdentifier(target.archived.dateColumn)} < ?, ${operations.held}, ${operations.insert})`
+    ? `IF(${isOlder(target.archived)}, ${operations.held}, ${operations.insert})`
     : `${operations.insert}`;
   return `INSERT INTO ${keyTable(target)} (${quoteList(target.key)}, ${operationColumn}) SELECT ${target.key.map((name) => `s.${quoteIdentifier(name)}`).join(', ')}, IF(${isNew}, ${operation}, ${operations.update})
     FROM ${stageTable(target)} s LEFT JOIN ${targetTable(target)} t ON ${keysMatch(target, 's', 't')}
     WHERE ${mode === 'insert' ? isNew : `${isNew} OR ${differs}`}`;
 }
 
+/** Zero dates and zeros are no dates: archiving never takes such rows, so they are no rows that come back. */
+function isOlder({ dateColumn, before }: NonNullable<LoadTarget['archived']>): string {
+  const date = `s.${quoteIdentifier(dateColumn)}`;
+  const isDate = typeof before === 'bigint' ? `${date} > 0` : `MONTH(${date}) > 0 AND DAYOFMONTH(${date}) > 0`;
+  return `${isDate} AND ${date} < ?`;
+}
+
 /** Values of the placeholders of `findUpserts`. */
-export function findUpsertsValues(target: LoadTarget): readonly string[] {
+export function findUpsertsValues(target: LoadTarget): readonly (string | bigint)[] {
   return target.archived ? [target.archived.before] : [];
 }
 

@@ -31,6 +31,7 @@ import {
 } from '../core/row-digest.ts';
 import { loaderError } from '../errors.ts';
 import { duplicateCheck } from './duplicates.ts';
+import { keepHeld } from './keep-held.ts';
 import { type LoadContext, type PassResult, readSource, type TableLoad } from './table-load.ts';
 import { type RowBlock, TableWriter } from './table-writer.ts';
 
@@ -190,6 +191,7 @@ async function compareStaged(
   if (load.task.mode === 'mirror') {
     if (pass.rejected === 0) {
       await connection.run(findDeletes(target, digest?.wanted ? bucketExpression(target, digest.mask, 't') : null));
+      await keepHeld(context, target);
     } else {
       // A rejected row's key is in the source all the same, so no row can be said to be missing from it.
       context.output.event('warn', 'nothing is deleted, because rows were rejected', {

@@ -27,7 +27,8 @@ export async function loadLocked(
   request: LoadRequest,
 ): Promise<readonly { counts: TableCounts; runId: string }[]> {
   const { connection } = lock;
-  await ensureLedger(connection);
+  // Loading does with the first ledger, whatever of it the account may not upgrade.
+  await ensureLedger(connection, 1);
   await dropLeftovers(connection);
   const runId = await startRun(connection, { kind: 'load', trigger: request.trigger, version: request.version });
   const context: LoadContext = {

@@ -7,6 +7,7 @@ import type { TableDefinition } from '@tableset/common/database/table-definition
 import { commonError } from '@tableset/common/errors.ts';
 import { loadOrder } from '../core/load-order.ts';
 import { checkTable, loadKey, publishMode, swapObstacle, swapPrivileges } from '../core/table-rules.ts';
+import { isIntegerType } from '../core/values/integer.ts';
 import { loaderError } from '../errors.ts';
 import type { LoadTask } from './load-tasks.ts';
 import type { LoadContext, TableLoad } from './table-load.ts';
@@ -45,7 +46,9 @@ export async function planSets(
   for (const definitions of order.sets) {
     const set: TableLoad[] = [];
     // What refers to archived rows must not come back either, which only the comparison sees.
-    const archived = definitions.some((definition) => archivedRows(states.get(taskOf(definition)?.task.table ?? '')));
+    const archived = definitions.some((definition) =>
+      archivedRows(definition, states.get(taskOf(definition)?.task.table ?? '')),
+    );
     for (const definition of definitions) {
       const each = taskOf(definition);
       if (each)
@@ -100,16 +103,24 @@ async function planTable(
     source,
     mode,
     ordinal: place.ordinal,
-    archived: archivedRows(state),
+    archived: archivedRows(definition, state),
     localInfile: task.localInfile !== 'off' && connection.server.localInfile,
     rowsBefore: empty ? 0 : await countRows(connection, definition, task.mode === 'mirror', state),
   };
 }
 
-function archivedRows(state: TableState | undefined): TableLoad['archived'] {
-  return state?.archivedBefore && state.dateColumn
-    ? { dateColumn: state.dateColumn, before: state.archivedBefore }
-    : null;
+/** @throws AppError LOAD_TABLE_UNSUITABLE if it cannot be told which rows were archived */
+function archivedRows(definition: TableDefinition, state: TableState | undefined): TableLoad['archived'] {
+  if (!state?.archivedBefore || !state.dateColumn) return null;
+  const { dateColumn, archivedBefore, archivedBelow } = state;
+  const column = definition.columns.find((each) => each.name === dateColumn);
+  if (!column || !isIntegerType(column.dataType)) return { dateColumn, before: archivedBefore };
+  if (archivedBelow !== null) return { dateColumn, before: BigInt(archivedBelow) };
+  throw loaderError(
+    'LOAD_TABLE_UNSUITABLE',
+    `${definition.name}: rows older than ${archivedBefore} were archived, and the ledger does not say what ${dateColumn} counts`,
+    { hint: 'Run loader archive once more, which writes it down with the next batch.' },
+  );
 }
 
 /** Exact where a guard works in percent of it, else what the server estimates or the ledger remembers. */

@@ -13,6 +13,8 @@ export interface TableState {
   readonly rowCount: string | null;
   readonly dateColumn: string | null;
   readonly archivedBefore: string | null;
+  /** The same as an integer date column has it; null for other columns. */
+  readonly archivedBelow: string | null;
 }
 
 /** Bump when a load with the same settings and source may end in other rows than before. */
@@ -31,7 +33,8 @@ export function definitionHash(createStatement: string): string {
 
 /** Asks for the ledger's rows of these tables. */
 export function statesQuery(tables: readonly string[]): string {
-  return `SELECT table_name, source_hash, settings_hash, definition_hash, created_at, row_count, date_column, archived_before FROM tableset_tables WHERE table_name IN (${tables.map(quoteString).join(',')})`;
+  // Not by their names: the first ledgers had fewer columns, and loading does with them.
+  return `SELECT * FROM tableset_tables WHERE table_name IN (${tables.map(quoteString).join(',')})`;
 }
 
 type TextRow = Readonly<Record<string, string | Buffer | null>>;
@@ -51,6 +54,7 @@ export function tableStates(rows: readonly TextRow[]): ReadonlyMap<string, Table
         rowCount: text(row['row_count']),
         dateColumn: text(row['date_column']),
         archivedBefore: text(row['archived_before']),
+        archivedBelow: text(row['archived_below']),
       },
     ]),
   );

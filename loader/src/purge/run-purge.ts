@@ -1,3 +1,4 @@
+import type { AppError } from '@tableset/common/errors.ts';
 import type { LedgerBatch } from '../archive/batch-ledger.ts';
 import { openBudget } from '../archive/deletion-budget.ts';
 import { openThrottle } from '../archive/throttle.ts';
@@ -8,14 +9,15 @@ import {
   type RunRequest,
   withLockedRun,
   withSession,
+  withSummary,
 } from '../catalogue/archive-run.ts';
 import { batchCondition, batchesById, findBatches, hasBatchLedger } from '../catalogue/find-batches.ts';
 import { cutoffOf } from '../core/archive/cutoff.ts';
 import { isExpired } from '../core/archive/retention.ts';
 import { loaderError } from '../errors.ts';
-import { batchTables } from '../verify/prove-batch.ts';
+import { batchTables, type Difference, verifyFailed } from '../verify/prove-batch.ts';
 import { HeldBatches, newestHold } from './held-batches.ts';
-import { finishPurge, purgeBatch } from './purge-batch.ts';
+import { purgeBatch, purgeObstacles, settlePurge } from './purge-batch.ts';
 
 export interface PurgeRequest extends RunRequest {
   readonly dryRun: boolean;
@@ -50,8 +52,10 @@ export interface PurgeOutcome {
 const toldMax = 100;
 
 /**
- * Removes archived batches that are past their retention and hold no row that is held, one at a time; what an earlier run began is finished first.
- * @throws AppError ARCHIVE_TOO_MANY_DELETES before anything is removed, ARCHIVE_UNFINISHED at a limit of time, with `details.summary`
+ * Removes archived batches that are past their retention and hold no row that is held, one at a time; what an earlier run began is settled first. A batch that the
+ * store does not have as the ledger says stays, and the others go.
+ * @throws AppError ARCHIVE_TOO_MANY_DELETES before anything is removed, ARCHIVE_UNFINISHED at a limit of time, ARCHIVE_VERIFY_FAILED at the end for
+ * batches that stay, with `details.summary`
  */
 export async function runPurge(request: PurgeRequest): Promise<PurgeOutcome> {
   const tally = new PurgeTally();
@@ -61,9 +65,13 @@ export async function runPurge(request: PurgeRequest): Promise<PurgeOutcome> {
       const expired = await expiredBatches(session, request, tally);
       const batches: ExpiredBatch[] = [];
       for await (const batch of batchesById(session.connection, expired.ids, ['deleted'])) {
+        request.signal.throwIfAborted();
+        if (!(await tally.mayGo(batch, session))) continue;
         tally.add(batch, 'purged');
         if (batches.length < toldMax) batches.push(outline(batch));
       }
+      // A dry run ends as the run would.
+      if (tally.refusal) throw withSummary(tally.refusal, tally.tables);
       return { outcome: 'done', tables: tally.tables, batches };
     });
   }
@@ -74,6 +82,7 @@ export async function runPurge(request: PurgeRequest): Promise<PurgeOutcome> {
     async (session) => {
       await finishInterrupted(session, request, tally);
       await purgeExpired(session, request, tally);
+      if (tally.refusal) throw tally.refusal;
       return true;
     },
   );
@@ -83,9 +92,7 @@ export async function runPurge(request: PurgeRequest): Promise<PurgeOutcome> {
 async function finishInterrupted(session: LockedSession, request: PurgeRequest, tally: PurgeTally): Promise<void> {
   const tables = request.chosen ? request.tasks.map((task) => task.table) : null;
   for await (const batch of findBatches(session.connection, { tables, states: ['purging'] }, 'oldest first')) {
-    request.output.event('info', 'finishing a purge that was interrupted', { batch: batch.id, table: batch.table });
-    await finishPurge(batch, session);
-    tally.add(batch, 'purged');
+    if (await settlePurge(batch, session)) tally.add(batch, 'purged');
   }
 }
 
@@ -112,6 +119,7 @@ async function purgeExpired(session: LockedSession, request: PurgeRequest, tally
       tally.add(batch, 'held');
       continue;
     }
+    if (!(await tally.mayGo(batch, session))) continue;
     await purgeBatch(batch, session);
     tally.add(batch, 'purged');
     output.progress({ label: 'purge', done: ++done, total: expired.ids.length, unit: 'batches' });
@@ -188,8 +196,30 @@ function outline({ id, table, totalRows, oldest, newest }: LedgerBatch): Expired
   return { batch: id, table, rows: totalRows, oldest, newest };
 }
 
+/** Differences beyond these are counted only. */
+const differencesMax = 100;
+
 class PurgeTally {
   readonly #tables = new Map<string, PurgeCounts>();
+  readonly #differences: Difference[] = [];
+
+  /** False for a batch that is not in its store as the ledger says; it is counted. */
+  async mayGo(batch: LedgerBatch, session: ArchiveSession): Promise<boolean> {
+    const obstacles = await purgeObstacles(batch, session);
+    if (obstacles.length === 0) return true;
+    this.add(batch, 'unproved');
+    if (this.#differences.length < differencesMax) this.#differences.push(...obstacles);
+    return false;
+  }
+
+  /** What the run ends with although the other batches went. */
+  get refusal(): AppError | null {
+    if (this.#differences.length === 0) return null;
+    return verifyFailed(
+      this.#differences,
+      'These batches were not purged. Look at the store; loader verify says what else differs.',
+    );
+  }
 
   mention(table: string): PurgeCounts {
     const known = this.#tables.get(table);
@@ -200,7 +230,7 @@ class PurgeTally {
   }
 
   /** Counts the rows of a whole batch. */
-  add(batch: LedgerBatch, as: 'purged' | 'held'): void {
+  add(batch: LedgerBatch, as: 'purged' | 'held' | 'unproved'): void {
     for (const { table, rows } of batchTables(batch)) {
       const counts = this.mention(table);
       counts.matched += rows;

@@ -23,6 +23,8 @@ export interface ChosenRows {
   readonly place: number;
   readonly table: ManifestTable;
   readonly rows: readonly ArchivedRow[];
+  /** Tables of the set before this one, whose rows come back along. */
+  readonly parents: readonly string[];
   /** Rows that were asked for and have a newer version. */
   readonly superseded: number;
 }
@@ -64,7 +66,8 @@ export async function* chooseRows(
       const rows = piece.filter(({ key }) => seen.take(table.table, key));
       for (const { row } of rows) keep(row);
       if (rows.length < piece.length) parents.left = true;
-      yield { place, table, rows, superseded: piece.length - rows.length };
+      const before = tables.slice(0, place).map((each) => each.table);
+      yield { place, table, rows, parents: before, superseded: piece.length - rows.length };
     }
   }
 }

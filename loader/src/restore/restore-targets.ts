@@ -1,10 +1,13 @@
 import type { Connection } from '@tableset/common/database/connection.ts';
+import { classifyFault } from '@tableset/common/database/errno.ts';
 import { quoteTable } from '@tableset/common/database/quoting.ts';
 import { readTableDefinition } from '@tableset/common/database/read-table.ts';
 import type { TableDefinition } from '@tableset/common/database/table-definition.ts';
 import { commonError } from '@tableset/common/errors.ts';
+import { readSight } from '../archive/plan-archive.ts';
+import type { Sight } from '../core/archive/archive-rules.ts';
 import type { ManifestTable } from '../core/archive/manifest.ts';
-import { createFromManifest, fitTarget, type RestoreTarget } from '../core/archive/restore-sql.ts';
+import { createFromManifest, fitTarget, hasArchivedTypes, type RestoreTarget } from '../core/archive/restore-sql.ts';
 import { loaderError } from '../errors.ts';
 
 export interface TargetOptions {
@@ -18,7 +21,11 @@ export class RestoreTargets {
   readonly #connection: Connection;
   readonly #options: TargetOptions;
   readonly #definitions = new Map<string, TableDefinition | null>();
+  readonly #referenced = new Map<string, TableDefinition | null>();
   readonly #fits = new Map<string, RestoreTarget>();
+  #sight: Sight | null = null;
+  /** A table that this run has made has no triggers. */
+  #made: string | null = null;
 
   constructor(connection: Connection, options: TargetOptions) {
     this.#connection = connection;
@@ -57,7 +64,9 @@ export class RestoreTargets {
     const fit = this.#fits.get(known);
     if (fit) return fit;
     const made = fitTarget(table, await this.definition(name), allowTriggers);
-    if (!isTarget(made)) throw unsuitable(name, made);
+    const unseen = allowTriggers || name === this.#made ? [] : await this.#unseenTriggers(name);
+    if (!isTarget(made)) throw unsuitable(name, [...made, ...unseen]);
+    if (unseen.length > 0) throw unsuitable(name, unseen);
     this.#fits.set(known, made);
     return made;
   }
@@ -74,12 +83,37 @@ export class RestoreTargets {
     );
     this.#definitions.delete(into);
     this.#fits.clear();
+    this.#made = into;
   }
 
-  /** True if the archived rows still fit the original; LIKE leaves its triggers behind. */
+  /** Triggers show only to who may make them; one that is not seen would fire all the same. */
+  async #unseenTriggers(name: string): Promise<readonly string[]> {
+    this.#sight ??= await readSight(this.#connection);
+    if (this.#sight.triggers(name)) return [];
+    return [
+      'may have triggers that the account does not see: grant it TRIGGER on the schema, or let them fire with --allow-triggers',
+    ];
+  }
+
+  /** True if the original still takes every archived value; LIKE leaves its triggers behind. */
   async #isLikeOriginal(table: ManifestTable): Promise<boolean> {
     const original = await this.#find(table.table);
-    return original !== null && isTarget(fitTarget(table, { ...original, triggers: [] }, false));
+    if (original === null) return false;
+    const fit = fitTarget(table, { ...original, triggers: [] }, false);
+    return isTarget(fit) && hasArchivedTypes(fit, table);
+  }
+
+  /** A table of any schema; null where it is not there or not to be seen. */
+  async referenced(schema: string, table: string): Promise<TableDefinition | null> {
+    const name = JSON.stringify([schema, table]);
+    const known = this.#referenced.get(name);
+    if (known !== undefined) return known;
+    const found = await readTableDefinition(this.#connection, schema, table).catch((error) => {
+      if (classifyFault(error) === 'grant-missing') return null;
+      throw error;
+    });
+    this.#referenced.set(name, found);
+    return found;
   }
 
   async #find(table: string): Promise<TableDefinition | null> {

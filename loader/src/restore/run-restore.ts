@@ -7,7 +7,7 @@ import {
   withSession,
   withSummary,
 } from '../catalogue/archive-run.ts';
-import { findBatches, hasBatchLedger } from '../catalogue/find-batches.ts';
+import { findBatches, hasBatchLedger, isStillThere } from '../catalogue/find-batches.ts';
 import type { ArchiveTask } from '../config/archive-config.ts';
 import type { ArchiveSet } from '../core/archive/archive-set.ts';
 import { toUtc } from '../core/archive/cutoff.ts';
@@ -15,10 +15,11 @@ import { mayHold, type RowFilter, rowMatcher, takesAll } from '../core/archive/r
 import { restoreSession, statementBytes } from '../core/archive/restore-sql.ts';
 import { loaderError } from '../errors.ts';
 import { batchTables } from '../verify/prove-batch.ts';
+import { adaptRows } from './adapt-rows.ts';
 import { childLinks, currentSet, type RowLink } from './child-links.ts';
 import { type ChosenRows, chooseRows, type RowChoice } from './choose-rows.ts';
+import { compareRows } from './compare-rows.ts';
 import { ConflictList } from './conflicts.ts';
-import { existingRows, uniqueConflicts } from './existing-rows.ts';
 import { ProofKeeper } from './proof-keeper.ts';
 import { type RestoreCounts, RestoreTally } from './restore-counts.ts';
 import { RestoreTargets } from './restore-targets.ts';
@@ -85,9 +86,9 @@ export async function runRestore(request: RestoreRequest): Promise<RestoreOutcom
   };
 }
 
-/** What holds an archived row's value of a further unique key is never overwritten: it is another row. */
+/** What holds an archived row's value of a further unique key is never overwritten: it is another row. Nor does overwriting make a parent. */
 function isRefused(conflicts: ConflictList, { overwrite }: RestoreRequest): boolean {
-  return conflicts.count > 0 && (!overwrite || conflicts.unique);
+  return conflicts.count > 0 && (!overwrite || conflicts.lasting);
 }
 
 class Restore {
@@ -124,9 +125,15 @@ class Restore {
       request.signal.throwIfAborted();
       if (!mayHold(batch, filter)) continue;
       let matched = 0;
-      for await (const piece of await this.#choose(batch, seen)) {
-        matched += piece.rows.length + piece.superseded;
-        await this.#compare(piece, exists, conflicts);
+      try {
+        for await (const piece of await this.#choose(batch, seen)) {
+          matched += piece.rows.length + piece.superseded;
+          await this.#compare(piece, exists, conflicts);
+        }
+      } catch (error) {
+        // A dry run takes no lock: what is purged under its eyes is no fault of the store.
+        if (await isStillThere(connection, batch)) throw error;
+        continue;
       }
       if (matched > 0) used.push(batch.id);
       request.output.progress({
@@ -178,7 +185,7 @@ class Restore {
       if (rows + piece.rows.length > transactionRowsMax || bytes + pieceBytes > transactionBytesMax) await flush();
       const target = await this.#targets.target(piece.place, piece.table);
       const held = piece.place === 0 && into === null;
-      parts.push({ table: piece.table.table, target, rows: piece.rows, held });
+      parts.push({ table: piece.table.table, target, rows: adaptRows(target, piece.rows), held });
       rows += piece.rows.length;
       bytes += pieceBytes;
     }
@@ -186,34 +193,25 @@ class Restore {
   }
 
   async #compare(piece: ChosenRows, exists: boolean, conflicts: ConflictList): Promise<void> {
-    const { connection } = this.#session;
     this.#count(piece);
-    const counts = this.#tally.of(piece.table.table);
+    const { table } = piece.table;
+    const counts = this.#tally.of(table);
     if (piece.place === 0 && !exists) {
       counts.restored += piece.rows.length;
       return;
     }
     const target = await this.#targets.target(piece.place, piece.table);
-    const { overwrite } = this.#request;
-    const { table } = piece.table;
-    const found = await existingRows(connection, target, piece.rows, false);
-    for (const { key, hash } of piece.rows) {
-      const other = found.get(key);
-      if (!other) counts.restored++;
-      else if (other.hash === hash && other.key === key) counts.unchanged++;
-      else {
-        conflicts.add([{ table, key: other.key, index: null }]);
-        if (overwrite) {
-          counts.restored++;
-          counts.overwritten++;
-        } else counts.conflicts++;
-      }
-    }
-    const others = await uniqueConflicts(connection, target, piece.rows);
-    conflicts.add(others.map(({ index, key }) => ({ table, key, index })));
-    const outside = Math.min(others.length, counts.restored);
-    counts.restored -= outside;
-    counts.conflicts += outside;
+    const found = await compareRows(this.#session.connection, target, adaptRows(target, piece.rows), {
+      table,
+      overwrite: this.#request.overwrite,
+      alongside: this.#request.into === null ? piece.parents : [],
+      referenced: (schema, name) => this.#targets.referenced(schema, name),
+    });
+    conflicts.add(found.conflicts);
+    counts.restored += found.restored;
+    counts.overwritten += found.overwritten;
+    counts.unchanged += found.unchanged;
+    counts.conflicts += found.refused;
   }
 
   #count({ table, rows, superseded }: ChosenRows): void {

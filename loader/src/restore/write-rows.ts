@@ -2,7 +2,13 @@ import { hash } from 'node:crypto';
 import { delay } from '@tableset/common/database/connect.ts';
 import { classifyFault, serverErrno } from '@tableset/common/database/errno.ts';
 import type { LockedSession } from '../catalogue/archive-run.ts';
-import { insertRows, type RestoreTarget, statementBytes, updateRow } from '../core/archive/restore-sql.ts';
+import {
+  exactStatementBytes,
+  insertRows,
+  type RestoreTarget,
+  statementBytes,
+  updateRow,
+} from '../core/archive/restore-sql.ts';
 import { loaderError } from '../errors.ts';
 import type { ArchivedRow } from './choose-rows.ts';
 import { conflictError } from './conflicts.ts';
@@ -21,6 +27,7 @@ export interface WritePart {
 const deadlockAttemptsMax = 5;
 const lockWaitAttemptsMax = 2;
 const statementRowsMax = 500;
+const keysToldMax = 20;
 const statementBytesMax = 4 * 1024 * 1024;
 /** A statement has more in it than its rows. */
 const statementRoomBytes = 64 * 1024;
@@ -74,7 +81,8 @@ async function writeOnce(
     await session.lock.assertHeld();
     const written: Written[] = [];
     for (const part of parts) written.push(await writePart(part, session, overwrite));
-    await connection.run('COMMIT');
+    // A stop that came in between would leave it open whether the rows are there.
+    await connection.uninterrupted(() => connection.run('COMMIT'));
     return written;
   } catch (error) {
     // The first error is the one to report; a connection that cannot roll back is rolled back by the server.
@@ -94,7 +102,7 @@ async function writePart(part: WritePart, session: LockedSession, overwrite: boo
     throw conflictError(differing.map(({ key }) => ({ table, key: existing.get(key)?.key ?? key, index: null })));
   }
   try {
-    for (const piece of statementPieces(missing, table, connection.server.maxAllowedPacketBytes)) {
+    for (const piece of statementPieces(missing, table, target.binary, connection.server.maxAllowedPacketBytes)) {
       const { sql, values } = insertRows(
         target,
         piece.map(({ row }) => row),
@@ -110,7 +118,15 @@ async function writePart(part: WritePart, session: LockedSession, overwrite: boo
   }
   const written = [...missing, ...differing];
   await readBack(written, part, session);
-  if (part.held) await holdRows(table, written, session);
+  // Also what is there already: whoever asks for a row wants it to stay.
+  if (part.held) await holdRows(table, rows, session);
+  if (differing.length > 0) {
+    session.request.output.event('warn', 'rows were overwritten, which nothing keeps', {
+      table,
+      rows: differing.length,
+      keys: differing.slice(0, keysToldMax).map(({ key }) => key),
+    });
+  }
   return {
     table,
     restored: written.length,
@@ -123,17 +139,20 @@ async function writePart(part: WritePart, session: LockedSession, overwrite: boo
 function* statementPieces(
   rows: readonly ArchivedRow[],
   table: string,
+  binary: readonly boolean[],
   packetBytes: number,
 ): Generator<readonly ArchivedRow[]> {
   const roomBytes = packetBytes - statementRoomBytes;
   let piece: ArchivedRow[] = [];
   let bytes = 0;
   for (const row of rows) {
-    const rowBytes = statementBytes(row.row);
+    let rowBytes = statementBytes(row.row);
+    // The worst is assumed of texts; only where that is too much do they deserve a closer look.
+    if (rowBytes > roomBytes) rowBytes = exactStatementBytes(row.row, binary);
     if (rowBytes > roomBytes) {
       throw loaderError(
         'ARCHIVE_VALUE_REFUSED',
-        `${table}: the row ${row.key} may take ${rowBytes} bytes in a statement, and the server takes ${packetBytes}`,
+        `${table}: the row ${row.key} takes ${rowBytes} bytes in a statement, and the server takes ${packetBytes}`,
         { hint: 'Raise max_allowed_packet on the primary for the restore.' },
       );
     }
@@ -153,19 +172,16 @@ function* statementPieces(
 
 /** Values that the table does not take as they are: 1048 NULL, 1264 range, 1265 truncated, 1292 wrong, 1366 character, 1406 too long, 1416 spatial, 3140 JSON, 3819 and 4025 check. */
 const refusedValues = new Set([1048, 1264, 1265, 1292, 1366, 1406, 1416, 3140, 3643, 3819, 4025, 1690, 1526]);
-/** 1062 and 1586 a unique key, 1216 and 1452 a parent that is not there. */
-const inTheWay = new Set([1062, 1586, 1216, 1452]);
+/** 1062 and 1586 a unique key, 1216 and 1452 a parent that is not there, 1217 and 1451 a child that would lose its parent. */
+const inTheWay = new Set([1062, 1586, 1216, 1452, 1217, 1451]);
 
 function refusedByServer(error: unknown, table: string): unknown {
   const errno = serverErrno(error);
   const said = error instanceof Error ? error.message : String(error);
   if (errno !== null && inTheWay.has(errno)) {
-    const parent = errno === 1216 || errno === 1452;
     return loaderError('RESTORE_CONFLICT', `${table} does not take an archived row: ${said}`, {
       cause: error,
-      hint: parent
-        ? 'Bring back the row that it refers to first, or restore into another table with --into.'
-        : 'Another row holds the value; change it, or restore into another table with --into.',
+      hint: `${wayOut(errno)}, or restore into another table with --into.`,
     });
   }
   if (errno !== null && refusedValues.has(errno)) {
@@ -175,6 +191,13 @@ function refusedByServer(error: unknown, table: string): unknown {
     });
   }
   return error;
+}
+
+function wayOut(errno: number): string {
+  if (errno === 1216 || errno === 1452) return 'Bring back the row that it refers to first';
+  if (errno === 1217 || errno === 1451)
+    return 'Rows of other tables refer to the one that would be overwritten; change those first';
+  return 'Another row holds the value; change it';
 }
 
 /** Rows that the server gives back otherwise than they were archived undo the transaction. */

@@ -13,7 +13,8 @@ import { loaderError } from '../errors.ts';
 
 /** Tab. */
 const separator = 9;
-const chunkBytes = 256 * 1024;
+/** Small enough that the server works on the first rows of a batch while the last are read. */
+const chunkBytes = 64 * 1024;
 const rowsPerInsertMax = 10_000;
 /** Room in a packet for what stands around the rows of a statement. */
 const packetReserveBytes = 64 * 1024;
@@ -98,10 +99,12 @@ function encodeRow(sink: ByteSink, row: CanonicalRow, binary: readonly boolean[]
 
 async function load(connection: Connection, target: WriteTarget, chunks: AsyncIterable<Chunk>): Promise<number> {
   let sent = 0;
+  // Each piece is a packet, and a row may be larger than one.
+  const pieceBytes = Math.min(chunkBytes, connection.server.maxAllowedPacketBytes - packetReserveBytes / 64);
   async function* bytes() {
     for await (const chunk of chunks) {
       sent += chunk.rows;
-      yield chunk.bytes;
+      for (let at = 0; at < chunk.bytes.length; at += pieceBytes) yield chunk.bytes.subarray(at, at + pieceBytes);
     }
   }
   const fields = target.columns.map((column, index) =>

@@ -9,13 +9,13 @@ import type { Fields } from '@tableset/common/output/output.ts';
 import type { DatabaseSettings } from '@tableset/common/settings/database.ts';
 import type { StoreSettings } from '../config/archive-config.ts';
 import type { ArchivedTable } from '../core/archive/archive-set.ts';
-import { addArchiveColumns, archiveDrift, createArchiveTable } from '../core/archive/archive-table.ts';
 import { type CanonicalRow, cellExpression, isBinaryColumn, rowHashExpression } from '../core/archive/canonical.ts';
 import { keyCell } from '../core/archive/key-columns.ts';
 import type { Manifest, ManifestTable } from '../core/archive/manifest.ts';
 import { loaderError } from '../errors.ts';
 import { keepAlive, readCells } from './mysql-store-cells.ts';
-import { checkServer, isSameServer, readCollations } from './mysql-store-open.ts';
+import { checkServer, isSameServer } from './mysql-store-open.ts';
+import { prepareTables } from './mysql-store-prepare.ts';
 import { writeRows } from './mysql-store-write.ts';
 import type { ArchiveStore, BatchName, StoredHash } from './store.ts';
 
@@ -96,71 +96,12 @@ export class MysqlStore implements ArchiveStore {
   }
 
   async prepare(tables: readonly ArchivedTable[], evolve: 'refuse' | 'add-columns'): Promise<readonly string[]> {
-    const done: string[] = [];
-    await this.#guard('its tables cannot be made ready', async () => {
+    return await this.#guard('its tables cannot be made ready', async () => {
       const connection = await this.#forWriting();
       await this.#rollBack();
-      const manifests = `${this.#table('tableset_manifests')}`;
-      await connection.run(
-        `CREATE TABLE IF NOT EXISTS ${manifests} (batch BIGINT UNSIGNED NOT NULL PRIMARY KEY, root_table VARCHAR(64) NOT NULL, manifest LONGTEXT NOT NULL, KEY root_table (root_table))
-         ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin`,
-      );
-      const collations = await readCollations(connection);
-      for (const table of tables) done.push(...(await this.#prepareTable(connection, table, evolve, collations)));
+      this.#columns.clear();
+      return await prepareTables(connection, this, tables, evolve);
     });
-    return done;
-  }
-
-  async #prepareTable(
-    connection: Connection,
-    table: ArchivedTable,
-    evolve: 'refuse' | 'add-columns',
-    collations: ReadonlySet<string>,
-  ): Promise<readonly string[]> {
-    const { archiveName, definition } = table;
-    const { schema } = this.#settings;
-    const { server } = connection;
-    const folded = (name: string) => (server.lowerCaseTableNames === 0 ? name : name.toLowerCase());
-    if (
-      this.sameServer &&
-      folded(schema) === folded(definition.schema) &&
-      folded(archiveName) === folded(definition.name)
-    ) {
-      throw loaderError(
-        'ARCHIVE_STORE_UNSUITABLE',
-        `store ${this.name}: the archive of ${definition.name} would be the table itself`,
-        { hint: 'Set archiveTable to another name, or use another schema.' },
-      );
-    }
-    this.#columns.delete(archiveName);
-    const found = await readTableDefinition(connection, schema, archiveName);
-    if (!found) {
-      await connection.run(createArchiveTable(table, schema, server, collations));
-      return [`created ${schema}.${archiveName} for ${definition.name}`];
-    }
-    const { missing, refusals } = archiveDrift(table, found);
-    if (refusals.length > 0) {
-      throw loaderError(
-        'ARCHIVE_DRIFT',
-        `store ${this.name}: ${schema}.${archiveName} cannot hold ${definition.name} any more: ${refusals.join('; ')}`,
-        { details: { table: definition.name, refusals } },
-      );
-    }
-    if (missing.length === 0) return [];
-    const statement = addArchiveColumns(found, missing, server, collations);
-    const names = missing.map((column) => column.name).join(', ');
-    if (evolve === 'refuse') {
-      throw loaderError(
-        'ARCHIVE_DRIFT',
-        `store ${this.name}: ${schema}.${archiveName} lacks columns that ${definition.name} has: ${names}`,
-        {
-          hint: `Run on the store: ${statement}; or set evolve: add-columns.`,
-          details: { table: definition.name, statement },
-        },
-      );
-    }
-    await connection.run(statement);
-    return [`added ${names} to ${schema}.${archiveName}`];
   }
 
   async write(batch: BatchName, table: ArchivedTable, rows: AsyncIterable<readonly CanonicalRow[]>): Promise<null> {
@@ -213,6 +154,20 @@ export class MysqlStore implements ArchiveStore {
         return { key: texts, hash: hash.toString('latin1') };
       });
     }
+  }
+
+  async digest(
+    batch: BatchName,
+    table: ManifestTable,
+  ): Promise<{ readonly rows: number; readonly sha256: string | null }> {
+    const hash = rowHashExpression(await this.#columnsOf(batch, table));
+    return await this.#guard(`batch ${batch.id} cannot be read`, async () => {
+      const connection = await this.#forReading();
+      const row = await connection.row(
+        `SELECT COUNT(*) AS found, SHA2(CONCAT(GROUP_CONCAT(${hash} ORDER BY ${hash} SEPARATOR '\n'), '\n'), 256) AS digest ${this.#from(batch, table)}`,
+      );
+      return { rows: Number(row?.['found']), sha256: row?.['digest'] == null ? null : String(row['digest']) };
+    });
   }
 
   async *rows(batch: BatchName, table: ManifestTable): AsyncGenerator<readonly CanonicalRow[], void> {
@@ -276,7 +231,7 @@ export class MysqlStore implements ArchiveStore {
 
   /** The rows of a batch as cells of these expressions. */
   async *#select(batch: BatchName, table: ManifestTable, expressions: readonly string[]) {
-    const sql = `SELECT ${expressions.join(', ')} FROM ${this.#table(table.archiveName)} WHERE tableset_batch = ${digits(batch.id)}`;
+    const sql = `SELECT ${expressions.join(', ')} ${this.#from(batch, table)}`;
     const values: readonly Value[] = [];
     try {
       const connection = await this.#forReading();
@@ -322,6 +277,10 @@ export class MysqlStore implements ArchiveStore {
     );
   }
 
+  #from(batch: BatchName, { archiveName }: ManifestTable): string {
+    return `FROM ${this.#table(archiveName)} WHERE tableset_batch = ${digits(batch.id)}`;
+  }
+
   #table(name: string): string {
     return quoteTable(this.#settings.schema, name);
   }
@@ -341,6 +300,8 @@ export class MysqlStore implements ArchiveStore {
       this.#reader?.heartbeat[Symbol.dispose]();
       const connection = await this.#open();
       this.#reader = { connection, heartbeat: keepAlive(connection) };
+      // Digests are made of one text.
+      await connection.run('SET SESSION group_concat_max_len = ?', [connection.server.maxAllowedPacketBytes]);
     }
     return this.#reader.connection;
   }

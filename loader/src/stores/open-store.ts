@@ -1,10 +1,9 @@
 import type { Connection } from '@tableset/common/database/connection.ts';
 import type { Fields } from '@tableset/common/output/output.ts';
 import type { StoreSettings } from '../config/archive-config.ts';
-import { loaderError } from '../errors.ts';
 import type { ArchiveStore } from './store.ts';
 
-interface StoreContext {
+export interface StoreContext {
   /** The lock's connection, or another to the same primary. */
   readonly primary: Connection;
   readonly signal: AbortSignal;
@@ -16,13 +15,24 @@ interface StoreContext {
  * @throws AppError STORE_UNAVAILABLE, ARCHIVE_STORE_UNSUITABLE
  */
 export async function openStore(settings: StoreSettings, context: StoreContext): Promise<ArchiveStore> {
-  if (settings.kind === 'mysql') {
-    const { openMysqlStore } = await import('./mysql-store.ts');
-    return await openMysqlStore(settings, context);
+  switch (settings.kind) {
+    case 'mysql': {
+      const { openMysqlStore } = await import('./mysql-store.ts');
+      return await openMysqlStore(settings, context);
+    }
+    case 'filesystem': {
+      const { openFilesystemStore } = await import('./filesystem-store.ts');
+      return await openFilesystemStore(settings, context);
+    }
+    case 's3': {
+      const { openS3Store } = await import('./s3-store.ts');
+      return await openS3Store(settings, context);
+    }
+    case 'sqlite': {
+      const { openSqliteStore } = await import('./sqlite-store.ts');
+      return openSqliteStore(settings, context);
+    }
+    default:
+      throw new Error(`unknown store ${String(settings satisfies never)}`);
   }
-  throw loaderError(
-    'ARCHIVE_STORE_UNSUITABLE',
-    `store ${settings.name}: this version archives to MySQL and MariaDB alone, not to ${settings.kind}`,
-    { hint: 'Use a store of kind mysql.' },
-  );
 }

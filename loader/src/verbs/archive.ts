@@ -13,7 +13,7 @@ import { configOf, readConfigFile } from './config-file.ts';
 export const archive = defineVerb({
   name: 'archive',
   meaning: 'Move rows past their age to their store, batch by batch: copied, proved, then deleted.',
-  usage: '[--config F] [--table T …] [--dry-run]',
+  usage: '[--config F] [--table T …] [--shards N] [--dry-run]',
   positionals: [0, 0],
   report: false,
   settings: archiveSettingTable,
@@ -28,6 +28,7 @@ export const archive = defineVerb({
       database: databaseSettings(values),
       lock: values,
       dryRun: values.dryRun,
+      shards: values.shards ?? null,
       trigger: values.trigger,
       version: programVersion,
       output,

@@ -9,8 +9,9 @@ import { exitCodes } from '@tableset/common/exit-codes.ts';
 import type { LedgerBatch } from '../archive/batch-ledger.ts';
 import type { LockedSession } from '../catalogue/archive-run.ts';
 import { batchesById, batchIds } from '../catalogue/find-batches.ts';
-import { batchDigest, type CanonicalRow } from '../core/archive/canonical.ts';
+import { batchDigest, type CanonicalRow, rowHash } from '../core/archive/canonical.ts';
 import type { ManifestTable } from '../core/archive/manifest.ts';
+import { binaryColumns, keyReader } from '../core/archive/restore-filter.ts';
 import {
   allHashes,
   createFromManifest,
@@ -21,7 +22,9 @@ import {
   restoreSession,
   statementBytes,
 } from '../core/archive/restore-sql.ts';
+import { keyText } from '../core/archive/selection.ts';
 import { loaderError } from '../errors.ts';
+import { adaptRows } from '../restore/adapt-rows.ts';
 import type { ArchiveStore } from '../stores/store.ts';
 import { batchName, batchTables, type Difference, proveBatch } from './prove-batch.ts';
 
@@ -51,7 +54,7 @@ export async function drillBatches(session: LockedSession, settings: DrillSettin
   const { connection, request } = session;
   const schema = settings.schema ?? connection.settings.name;
   await connection.run(restoreSession);
-  await dropLeftovers(connection, schema);
+  await dropLeftovers(session, schema);
   const ids = await sampleOf(session, settings);
   if (ids.length === 0) throw loaderError('RESTORE_NOT_FOUND', 'the archive holds no batch that a drill could restore');
   let done = 0;
@@ -98,20 +101,33 @@ async function drillBatch(
     const found = (what: string) => differences.push({ batch: batch.id, store: store.name, table: table.table, what });
     try {
       const target = await makeScratch(connection, table, schema, scratch);
-      await fill(connection, store, batch, table, target);
-      const what = await compare(connection, table, target);
+      const filled = await fill(connection, store, batch, table, target);
+      // The store is read twice, and must say the same twice.
+      const what =
+        batchDigest(filled.archived) === table.sha256
+          ? await compare(connection, filled.expected, target)
+          : 'the store gave other rows than those that were proved a moment ago';
       if (what !== null) found(what);
     } catch (error) {
       const refused = refusal(error);
       if (!refused) throw error;
       found(`it could not be restored: ${refused.message}`);
     } finally {
-      if (!connection.lost) {
-        await connection.uninterrupted(() => connection.run(`DROP TABLE IF EXISTS ${quoteTable(schema, scratch)}`));
-      }
+      await dropScratch(session, schema, scratch);
     }
   }
   return differences;
+}
+
+/** What cannot be dropped now, the next drill drops; the first error is the one to report. */
+async function dropScratch({ connection, request }: LockedSession, schema: string, scratch: string): Promise<void> {
+  if (connection.lost) return;
+  try {
+    await connection.uninterrupted(() => connection.run(`DROP TABLE IF EXISTS ${quoteTable(schema, scratch)}`));
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    request.output.event('warn', 'a scratch table could not be dropped', { table: `${schema}.${scratch}`, reason });
+  }
 }
 
 /** A row that a table does not take is what a drill is to find; everything else ends it. */
@@ -142,13 +158,18 @@ async function makeScratch(
   throw loaderError('ARCHIVE_TABLE_UNSUITABLE', `${table.table} ${target?.join(', ') ?? 'could not be made'}`);
 }
 
+/** Inserts a batch's rows, and returns the hashes that they have in the archive and those that they must have in the table. */
 async function fill(
   connection: Connection,
   store: ArchiveStore,
   batch: LedgerBatch,
   table: ManifestTable,
   target: RestoreTarget,
-): Promise<void> {
+): Promise<{ readonly archived: readonly string[]; readonly expected: readonly string[] }> {
+  const binary = binaryColumns(table);
+  const keyOf = keyReader(table);
+  const archived: string[] = [];
+  const expected: string[] = [];
   let piece: CanonicalRow[] = [];
   let bytes = 0;
   const room = Math.min(pieceBytesMax, connection.server.maxAllowedPacketBytes / 2);
@@ -162,7 +183,10 @@ async function fill(
   await connection.run('START TRANSACTION');
   try {
     for await (const rows of store.rows(batchName(batch), table)) {
-      for (const row of rows) {
+      const read = rows.map((row) => ({ row, key: keyText(keyOf(row)), hash: rowHash(row, binary) }));
+      for (const { hash } of read) archived.push(hash);
+      for (const { row, hash } of adaptRows(target, read)) {
+        expected.push(hash);
         const rowBytes = statementBytes(row);
         if (piece.length >= pieceRows || bytes + rowBytes > room) await flush();
         piece.push(row);
@@ -171,6 +195,7 @@ async function fill(
     }
     await flush();
     await connection.run('COMMIT');
+    return { archived, expected };
   } catch (error) {
     if (!connection.lost)
       await connection.uninterrupted(() => connection.run('ROLLBACK')).catch(() => connection.destroy());
@@ -178,18 +203,29 @@ async function fill(
   }
 }
 
-async function compare(connection: Connection, table: ManifestTable, target: RestoreTarget): Promise<string | null> {
+async function compare(
+  connection: Connection,
+  expected: readonly string[],
+  target: RestoreTarget,
+): Promise<string | null> {
   const hashes: string[] = [];
   await connection.eachRow(allHashes(target), (row) => hashes.push(String(row[foundColumns.hash])));
-  if (hashes.length !== table.rows) return `${hashes.length} rows were restored; the manifest says ${table.rows}`;
-  return batchDigest(hashes) === table.sha256 ? null : 'the restored rows differ from the archived ones';
+  if (hashes.length !== expected.length)
+    return `${hashes.length} rows were restored; the archive has ${expected.length}`;
+  return batchDigest(hashes) === batchDigest(expected) ? null : 'the restored rows differ from the archived ones';
 }
 
-/** What a drill that was killed left; under the lock nobody else has any. */
-async function dropLeftovers(connection: Connection, schema: string): Promise<void> {
+/** What a drill of this ledger that was killed left: under the lock it has no other. A schema for drills may have those of other primaries. */
+async function dropLeftovers(session: LockedSession, schema: string): Promise<void> {
+  const { connection } = session;
   const rows = await connection.rows(
     'SELECT TABLE_NAME AS name FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_NAME LIKE ?',
     [schema, `${scratchPrefix.replaceAll('_', '\\_')}%`],
   );
-  for (const row of rows) await connection.run(`DROP TABLE IF EXISTS ${quoteTable(schema, String(row['name']))}`);
+  for (const row of rows) {
+    const [name, batch] = /^tableset_drill_(\d{1,20})_\d+$/.exec(String(row['name'])) ?? [];
+    if (name === undefined || batch === undefined) continue;
+    const own = await connection.row('SELECT 1 AS own FROM tableset_batches WHERE id = ?', [batch]);
+    if (own) await dropScratch(session, schema, name);
+  }
 }

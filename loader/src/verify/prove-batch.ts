@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { AppError } from '@tableset/common/errors.ts';
 import type { LedgerBatch } from '../archive/batch-ledger.ts';
 import { batchDigest } from '../core/archive/canonical.ts';
-import type { ManifestTable } from '../core/archive/manifest.ts';
+import { type ManifestTable, manifestFormat } from '../core/archive/manifest.ts';
 import { loaderError } from '../errors.ts';
 import type { ArchiveStore, BatchName } from '../stores/store.ts';
 
@@ -20,8 +20,16 @@ export function batchName(batch: Pick<LedgerBatch, 'id' | 'table'>): BatchName {
   return { id: batch.id, rootTable: batch.table };
 }
 
-/** Tables of a batch, the root first. @throws AppError ARCHIVE_VERIFY_FAILED if the ledger's row has no manifest. */
+/** Tables of a batch, the root first. @throws AppError ARCHIVE_VERIFY_FAILED if the ledger's row has no manifest that is understood. */
 export function batchTables(batch: LedgerBatch): readonly ManifestTable[] {
+  const format = batch.manifest?.format ?? 0;
+  if (format > manifestFormat) {
+    const what = `its manifest has format ${format}; this version knows up to ${manifestFormat}`;
+    throw verifyFailed(
+      [{ batch: batch.id, store: batch.store, table: null, what }],
+      'Use the version that wrote it, or a newer one.',
+    );
+  }
   if (batch.manifest) return batch.manifest.tables;
   throw verifyFailed([{ batch: batch.id, store: batch.store, table: null, what: 'the ledger has no manifest of it' }]);
 }
@@ -62,23 +70,27 @@ export async function proveTable(
 
 const surplusMax = 100_000;
 
-/** Proves a whole batch: every table, and that the store's manifest is the ledger's. */
-export async function proveBatch(store: ArchiveStore, batch: LedgerBatch): Promise<readonly Difference[]> {
-  const differences: Difference[] = [];
-  const found = (what: string) => differences.push({ batch: batch.id, store: store.name, table: null, what });
+/** Proves that the store's manifest of a batch is the ledger's. */
+export async function proveManifest(store: ArchiveStore, batch: LedgerBatch): Promise<readonly Difference[]> {
+  const differs = (what: string): readonly Difference[] => [{ batch: batch.id, store: store.name, table: null, what }];
   try {
     const manifest = await store.manifest(batchName(batch));
-    if (manifest === null) found('the store has no manifest of it');
-    else if (!isDeepStrictEqual(manifest, batch.manifest)) found("the store's manifest is not the ledger's");
+    if (manifest === null) return differs('the store has no manifest of it');
+    return isDeepStrictEqual(manifest, batch.manifest) ? [] : differs("the store's manifest is not the ledger's");
   } catch (error) {
     if (!(error instanceof AppError && error.code === 'ARCHIVE_VERIFY_FAILED')) throw error;
-    found(error.message);
+    return differs(error.message);
   }
+}
+
+/** Proves a whole batch: every table, and that the store's manifest is the ledger's. */
+export async function proveBatch(store: ArchiveStore, batch: LedgerBatch): Promise<readonly Difference[]> {
+  const differences = [...(await proveManifest(store, batch))];
   if (batch.manifest === null) {
-    found('the ledger has no manifest of it');
-    return differences;
+    const what = 'the ledger has no manifest of it';
+    return [...differences, { batch: batch.id, store: store.name, table: null, what }];
   }
-  for (const table of batch.manifest.tables) {
+  for (const table of batchTables(batch)) {
     const difference = await proveTable(store, batch, table);
     if (difference) differences.push(difference);
   }

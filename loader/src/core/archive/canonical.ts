@@ -52,7 +52,7 @@ function hashedExpression(column: ColumnDefinition, alias: string): string {
   const cell = cellExpression(column, alias);
   if (isBinaryColumn(column)) return `CAST(HEX(${cell}) AS BINARY)`;
   if (isTextType(column.dataType) || column.dataType === 'enum' || column.dataType === 'set' || column.json) {
-    // As bytes, so that columns of different collations can stand in one CONCAT_WS.
+    // As bytes, so that columns of different collations can stand in one CONCAT.
     return `CAST(${column.characterSet === 'utf8mb4' ? cell : `CONVERT(${cell} USING utf8mb4)`} AS BINARY)`;
   }
   if (column.dataType === 'json') return `CAST(CAST(${cell} AS CHAR CHARACTER SET utf8mb4) AS BINARY)`;
@@ -71,14 +71,16 @@ function exactText(cell: string): string {
 
 /**
  * SQL of a row's hash: 64 lower-case hexadecimal digits, or NULL (with warning 1301) for a row whose text is longer than the
- * server's max_allowed_packet, which nothing may then be done with.
+ * server's max_allowed_packet, which nothing may then be done with. MariaDB gives NULL also for a single cell that is too long: IFNULL would take that
+ * for the value, and CONCAT_WS leave it out, so that the hash would no longer tell such rows apart.
  */
 export function rowHashExpression(columns: readonly ColumnDefinition[], alias = ''): string {
   const cells = columns.map((column) => {
     const expression = hashedExpression(column, alias);
-    return column.nullable || column.generated ? `IFNULL(${expression}, X'FE')` : expression;
+    if (!column.nullable && !column.generated) return expression;
+    return `IF(${alias === '' ? '' : `${alias}.`}${quoteIdentifier(column.name)} IS NULL, X'FE', ${expression})`;
   });
-  return `SHA2(CONCAT_WS(X'FF', ${cells.join(', ')}), 256)`;
+  return `SHA2(CONCAT(${cells.join(", X'FF', ")}), 256)`;
 }
 
 /** The hash of a row at hand, the same as `rowHashExpression` gives on the server. */

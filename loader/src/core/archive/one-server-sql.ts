@@ -1,9 +1,10 @@
 import { quoteIdentifier, quoteList, quoteTable } from '@tableset/common/database/quoting.ts';
-import type { ColumnDefinition } from '@tableset/common/database/table-definition.ts';
+import type { ColumnDefinition, TableDefinition } from '@tableset/common/database/table-definition.ts';
 import { sameValue } from '../load-sql.ts';
 import type { ArchivedTable, ArchiveSet, ChildLink } from './archive-set.ts';
 import { cellExpression, rowHashExpression } from './canonical.ts';
 import type { SqlPart } from './conditions.ts';
+import { isKey } from './key-columns.ts';
 import type { KeyRange, Selection } from './selection.ts';
 
 /*
@@ -24,8 +25,43 @@ export function archiveTable(table: ArchivedTable, archiveSchema: string): strin
   return quoteTable(archiveSchema, table.archiveName);
 }
 
-/** Copies the rows of a range that match, and locks them: what was read is what is there until the transaction ends. */
+/**
+ * Copies the rows of a range that match, and locks them: what was read is what is there until the transaction ends.
+ * @param rows how many there should be: without this limit the server would lock the first row behind the range too, which may be another batch's.
+ *   If so many were copied, `copiedLast` tells whether they were all of them.
+ */
 export function copyRoot(
+  set: ArchiveSet,
+  archiveSchema: string,
+  batch: bigint,
+  selection: Selection,
+  range: KeyRange,
+  rows: number,
+): SqlPart {
+  const [root] = set.tables;
+  const within = selection.within(range, 's');
+  if (!Number.isSafeInteger(rows) || rows < 1) throw new RangeError(`a batch cannot have ${rows} rows`);
+  return {
+    sql: `${insertInto(root, archiveSchema)} SELECT ${columnsOf(root, 's')}, ? FROM ${sourceTable(root)} s${selection.indexHint} WHERE ${within.sql} LIMIT ${rows} FOR UPDATE`,
+    values: [batch, ...within.values],
+  };
+}
+
+/** One row if the last row of the range was copied. */
+export function copiedLast(set: ArchiveSet, archiveSchema: string, batch: bigint, range: KeyRange): SqlPart {
+  const [root] = set.tables;
+  const last = isKey(
+    root.key.map((name, place) => ({ column: columnOf(root, name), cell: range.last.key[place] ?? '' })),
+    'a',
+  );
+  return {
+    sql: `SELECT 1 AS ${quoteIdentifier('there')} FROM ${archiveTable(root, archiveSchema)} a WHERE ${last.sql} AND a.${batchColumn} = ?`,
+    values: [...last.values, batch],
+  };
+}
+
+/** Copies and locks those rows of a range that are not in the batch yet, because rows had come between the others since they were counted. */
+export function copyRest(
   set: ArchiveSet,
   archiveSchema: string,
   batch: bigint,
@@ -34,10 +70,52 @@ export function copyRoot(
 ): SqlPart {
   const [root] = set.tables;
   const within = selection.within(range, 's');
+  const same = root.key.map((name) => `a.${quoteIdentifier(name)} = s.${quoteIdentifier(name)}`);
   return {
-    sql: `${insertInto(root, archiveSchema)} SELECT ${columnsOf(root, 's')}, ? FROM ${sourceTable(root)} s${selection.indexHint} WHERE ${within.sql} FOR UPDATE`,
-    values: [batch, ...within.values],
+    sql: `${insertInto(root, archiveSchema)} SELECT ${columnsOf(root, 's')}, ? FROM ${sourceTable(root)} s${selection.indexHint}
+      WHERE ${within.sql} AND NOT EXISTS (SELECT 1 FROM ${archiveTable(root, archiveSchema)} a WHERE ${same.join(' AND ')} AND a.${batchColumn} = ?) FOR UPDATE`,
+    values: [batch, ...within.values, batch],
   };
+}
+
+/** Which indexes the statements of a batch go by, as index hints: a server that reads a whole table instead locks all of it. */
+export interface BatchHints {
+  /** By archiveName, for the rows of a batch in an archive. */
+  readonly batch: ReadonlyMap<string, string>;
+  /** By archiveName, for the children of a parent. */
+  readonly link: ReadonlyMap<string, string>;
+  /** No statement locks rows of another batch, so that several may be under way. */
+  readonly parallel: boolean;
+}
+
+/** @param archives the definitions of the archive tables, in the order of the set */
+export function batchHints(set: ArchiveSet, archives: readonly TableDefinition[]): BatchHints {
+  const batch = new Map<string, string>();
+  const link = new Map<string, string>();
+  for (const [index, table] of set.tables.entries()) {
+    const ofBatch = indexOn(archives[index], ['tableset_batch']);
+    if (ofBatch !== null) batch.set(table.archiveName, ofBatch);
+    const ofLink = table.child === null ? '' : indexOn(table.definition, table.child.columns);
+    if (ofLink !== null) link.set(table.archiveName, ofLink);
+  }
+  const parallel =
+    batch.size === set.tables.length &&
+    link.size === set.tables.length &&
+    !set.tables.some((table) => dropsAnything(set, table));
+  return { batch, link, parallel };
+}
+
+/** A hint of the index that begins with these columns, in any order; null if there is none. */
+function indexOn(definition: TableDefinition | undefined, columns: readonly string[]): string | null {
+  const index = definition?.indexes.find(({ parts, type }) => {
+    const leading = parts.slice(0, columns.length);
+    return (
+      type === 'BTREE' &&
+      leading.every(({ column, prefix }) => prefix === null && columns.includes(column ?? '')) &&
+      leading.length === columns.length
+    );
+  });
+  return index ? ` FORCE INDEX (${quoteIdentifier(index.name)})` : null;
 }
 
 /** Copies and locks the children of the parents that were copied with this batch. */
@@ -47,10 +125,13 @@ export function copyChildren(
   link: ChildLink,
   archiveSchema: string,
   batch: bigint,
+  hints: BatchHints,
 ): SqlPart {
-  const parent = archiveTable(parentOf(set, link), archiveSchema);
+  const parent = parentOf(set, link);
+  const parents = `${archiveTable(parent, archiveSchema)} p${hints.batch.get(parent.archiveName) ?? ''}`;
+  const children = `${sourceTable(table)} s${hints.link.get(table.archiveName) ?? ''}`;
   return {
-    sql: `${insertInto(table, archiveSchema)} SELECT ${columnsOf(table, 's')}, ? FROM ${parent} p STRAIGHT_JOIN ${sourceTable(table)} s ON ${linkMatch(link, 's', 'p')} WHERE p.${batchColumn} = ? FOR UPDATE`,
+    sql: `${insertInto(table, archiveSchema)} SELECT ${columnsOf(table, 's')}, ? FROM ${parents} STRAIGHT_JOIN ${children} ON ${linkMatch(link, 's', 'p')} WHERE p.${batchColumn} = ? FOR UPDATE`,
     values: [batch, batch],
   };
 }
@@ -63,49 +144,56 @@ function columnsOf(table: ArchivedTable, alias: string): string {
   return table.columns.map((column) => `${alias}.${quoteIdentifier(column.name)}`).join(', ');
 }
 
-/** How the rows of a batch are found in an archive, as `a`. */
+/** How the rows of a batch are read from an archive, as `a`, without locks. */
 export interface CopiedRows {
   readonly archive: string;
   readonly indexHint: string;
   readonly where: SqlPart;
 }
 
-/**
- * @param dense the edges of the batch's keys, if it has nearly all rows between them: reading them in the order of their keys is a third faster
- *   than by the index of batches; null to go by that index
- */
+/** Least and greatest key of a batch. */
+export interface Edges {
+  readonly first: readonly string[];
+  readonly last: readonly string[];
+}
+
+/** Up to so many possible keys for each of a batch's rows, reading them in the order of the keys is a third faster than by the index of batches. */
+const sparsenessMax = 4n;
+
+/** @param rows in the batch */
 export function copiedRows(
   table: ArchivedTable,
   archiveSchema: string,
   batch: bigint,
-  dense: { readonly first: readonly string[]; readonly last: readonly string[] } | null,
+  edges: Edges | null,
+  rows: number,
 ): CopiedRows {
   const archive = archiveTable(table, archiveSchema);
   const ofBatch = `a.${batchColumn} = ?`;
   const [name = ''] = table.key;
-  const leading = table.columns.find((column) => column.name === name);
-  const [first, last] = [dense?.first[0], dense?.last[0]];
-  if (first === undefined || last === undefined || !leading || !integerTypes.has(leading.dataType))
-    return { archive, indexHint: '', where: { sql: ofBatch, values: [batch] } };
+  const byBatch = { archive, indexHint: '', where: { sql: ofBatch, values: [batch] } };
+  if (edges === null || table.key.length > 1 || !integerTypes.has(columnOf(table, name).dataType)) return byBatch;
+  const [first, last] = [BigInt(edges.first[0] ?? 0), BigInt(edges.last[0] ?? 0)];
+  if (last - first >= sparsenessMax * BigInt(rows)) return byBatch;
   return {
     archive,
     indexHint: ' FORCE INDEX (PRIMARY)',
-    where: {
-      sql: `${ofBatch} AND a.${quoteIdentifier(name)} BETWEEN ? AND ?`,
-      values: [batch, BigInt(first), BigInt(last)],
-    },
+    where: { sql: `${ofBatch} AND a.${quoteIdentifier(name)} BETWEEN ? AND ?`, values: [batch, first, last] },
   };
 }
 
-/** Deletes exactly the rows that the archive has under this batch with every column the same, byte by byte. */
-export function deleteCopied(table: ArchivedTable, { archive, indexHint, where }: CopiedRows): SqlPart {
+/**
+ * Deletes exactly the rows that the archive has under this batch with every column the same, byte by byte. It goes by the index of batches: a DELETE
+ * locks what it reads of the archive, and a range of keys could have rows of another batch in it.
+ */
+export function deleteCopied(table: ArchivedTable, archiveSchema: string, batch: bigint, hints: BatchHints): SqlPart {
   const key = table.key.map((name) => `s.${quoteIdentifier(name)} = a.${quoteIdentifier(name)}`);
   const same = table.columns
     .filter((column) => !isComparedByKey(table, column))
     .map((column) => sameValue(column, 's', 'a'));
   return {
-    sql: `DELETE s FROM ${archive} a${indexHint} STRAIGHT_JOIN ${sourceTable(table)} s ON ${[...key, ...same].join(' AND ')} WHERE ${where.sql}`,
-    values: where.values,
+    sql: `DELETE s FROM ${archiveTable(table, archiveSchema)} a${hints.batch.get(table.archiveName) ?? ''} STRAIGHT_JOIN ${sourceTable(table)} s ON ${[...key, ...same].join(' AND ')} WHERE a.${batchColumn} = ?`,
+    values: [batch],
   };
 }
 
@@ -221,25 +309,26 @@ function secondsOf(table: ArchivedTable, dateColumn: string): string {
   return column && integerTypes.has(column.dataType) ? name : `TIMESTAMPDIFF(SECOND, '1970-01-01', ${name})`;
 }
 
-/** The least or the greatest key of a batch in its archive: one row, or none. */
-export function edgeKey(table: ArchivedTable, archiveSchema: string, batch: bigint, edge: 'first' | 'last'): SqlPart {
-  const direction = edge === 'first' ? '' : ' DESC';
-  const order = table.key.map((name) => `a.${quoteIdentifier(name)}${direction}`).join(', ');
-  return {
-    sql: `SELECT ${keyCells(table, 'a')} FROM ${archiveTable(table, archiveSchema)} a WHERE a.${batchColumn} = ? ORDER BY ${order} LIMIT 1`,
-    values: [batch],
+/** The least and the greatest key of a batch in its archive, with 0 and 1 as `tableset_edge`: two rows, or none. */
+export function edgeKeys(table: ArchivedTable, archiveSchema: string, batch: bigint): SqlPart {
+  const edge = (direction: '' | ' DESC', number: 0 | 1) => {
+    const order = table.key.map((name) => `a.${quoteIdentifier(name)}${direction}`).join(', ');
+    return `(SELECT ${number} AS tableset_edge, ${keyCells(table, 'a')} FROM ${archiveTable(table, archiveSchema)} a WHERE a.${batchColumn} = ? ORDER BY ${order} LIMIT 1)`;
   };
+  return { sql: `${edge('', 0)} UNION ALL ${edge(' DESC', 1)}`, values: [batch, batch] };
 }
 
 /** The cells of a key under its columns' names. */
 export function keyCells(table: ArchivedTable, alias: string): string {
   return table.key
-    .map((name) => {
-      const column = table.columns.find((each) => each.name === name);
-      // A key's columns are among the table's.
-      return `${cellExpression(column as ColumnDefinition, alias)} AS ${quoteIdentifier(name)}`;
-    })
+    .map((name) => `${cellExpression(columnOf(table, name), alias)} AS ${quoteIdentifier(name)}`)
     .join(', ');
+}
+
+function columnOf(table: ArchivedTable, name: string): ColumnDefinition {
+  const column = table.columns.find((each) => each.name === name);
+  if (!column) throw new RangeError(`${table.definition.name} has no column ${name}`);
+  return column;
 }
 
 function parentOf(set: ArchiveSet, link: ChildLink): ArchivedTable {

@@ -3,6 +3,7 @@ import { quoteIdentifier, quoteList, quoteTable } from '@tableset/common/databas
 import type { ColumnDefinition, TableDefinition } from '@tableset/common/database/table-definition.ts';
 import { type CanonicalRow, type Cell, cellExpression, isBinaryColumn, rowHashExpression } from './canonical.ts';
 import type { ManifestColumn, ManifestTable } from './manifest.ts';
+import { printsDigits } from './restore-cells.ts';
 import { binaryColumns, dataTypeOf } from './restore-filter.ts';
 import { primaryKey } from './table-set.ts';
 
@@ -15,6 +16,8 @@ export interface RestoreTarget {
   readonly key: readonly ColumnDefinition[];
   /** Places in `columns` of those that an INSERT names: all but the generated ones. */
   readonly inserted: readonly number[];
+  /** Places of those whose type has changed in a way in which the same value may be printed otherwise. */
+  readonly adapted: readonly number[];
 }
 
 interface Statement {
@@ -50,7 +53,19 @@ export function fitTarget(
   if (refusals.length > 0) return refusals;
   const key = archived.key.flatMap((name) => columns.filter((column) => column.name === name));
   const inserted = columns.flatMap((column, index) => (column.generated ? [] : [index]));
-  return { definition, columns, binary, key, inserted };
+  const adapted = columns.flatMap((column, index) =>
+    printsDigits(column) && !isType(column, archived.columns[index]) ? [index] : [],
+  );
+  return { definition, columns, binary, key, inserted, adapted };
+}
+
+/** True if every column that was archived has the very type that it had then, so that it takes back every value. */
+export function hasArchivedTypes(target: RestoreTarget, archived: Pick<ManifestTable, 'columns'>): boolean {
+  return target.columns.every((column, place) => isType(column, archived.columns[place]));
+}
+
+function isType(column: ColumnDefinition, archived: ManifestColumn | undefined): boolean {
+  return column.columnType === archived?.type && column.characterSet === archived.characterSet;
 }
 
 function tableRefusals(key: readonly string[], definition: TableDefinition, allowTriggers: boolean): string[] {
@@ -112,7 +127,8 @@ export const foundColumns = { key: (place: number) => `k${place}`, hash: 'row_ha
 
 /** Finds the rows under the keys of these rows: their keys' cells and hashes. They stay locked until the transaction ends. */
 export function findRows(target: RestoreTarget, rows: readonly CanonicalRow[], lock: boolean): Statement {
-  return find(target, target.key, rows, lock);
+  // In a table that has become small the server would rather read, and lock, all of it.
+  return find(target, target.key, rows, 'FORCE INDEX (PRIMARY) ', lock);
 }
 
 /** Finds the rows that hold these rows' values of a unique key; null if the values of none can collide, being NULL in part. */
@@ -122,13 +138,28 @@ export function findUnique(
   rows: readonly CanonicalRow[],
 ): Statement | null {
   const whole = rows.filter((row) => cellsOf(target, columns, row).every((cell) => cell !== null));
-  return whole.length === 0 ? null : find(target, columns, whole, false);
+  return whole.length === 0 ? null : find(target, columns, whole, '', false);
+}
+
+/** Finds the rows of a table that is referred to which have these values: the cells of the columns, by `foundColumns.key`. */
+export function findReferenced(
+  definition: TableDefinition,
+  columns: readonly ColumnDefinition[],
+  values: readonly (readonly Cell[])[],
+): Statement {
+  const cells = columns.map((column, place) => `${cellExpression(column, 't')} AS ${foundColumns.key(place)}`);
+  const where = whereColumns(columns, values);
+  return {
+    sql: `SELECT ${cells.join(', ')} FROM ${quoteTable(definition.schema, definition.name)} AS t WHERE ${where.sql}`,
+    values: where.values,
+  };
 }
 
 function find(
   target: RestoreTarget,
   by: readonly ColumnDefinition[],
   rows: readonly CanonicalRow[],
+  indexHint: string,
   lock: boolean,
 ): Statement {
   const { definition, key, columns } = target;
@@ -138,7 +169,7 @@ function find(
     rows.map((row) => cellsOf(target, by, row)),
   );
   return {
-    sql: `SELECT ${cells.join(', ')}, ${rowHashExpression(columns, 't')} AS ${foundColumns.hash} FROM ${quoteTable(definition.schema, definition.name)} AS t WHERE ${where.sql}${lock ? ' FOR UPDATE' : ''}`,
+    sql: `SELECT ${cells.join(', ')}, ${rowHashExpression(columns, 't')} AS ${foundColumns.hash} FROM ${quoteTable(definition.schema, definition.name)} AS t ${indexHint}WHERE ${where.sql}${lock ? ' FOR UPDATE' : ''}`,
     values: where.values,
   };
 }
@@ -209,6 +240,20 @@ export const restoreSession = "SET SESSION sql_mode = CONCAT(@@SESSION.sql_mode,
 /** About how many bytes the row takes in a statement: binary cells twice their length, and texts at worst. */
 export function statementBytes(row: CanonicalRow): number {
   return row.reduce((sum, cell) => sum + (cell === null ? 4 : cell.length * 2 + 4), 0);
+}
+
+/** The characters that the driver writes as two. */
+const escaped = new Set(Buffer.from('\0\b\t\n\r\x1a"\'\\', 'latin1'));
+
+/** How many bytes the row takes in a statement; looks at each byte of its texts. */
+export function exactStatementBytes(row: CanonicalRow, binary: readonly boolean[]): number {
+  return row.reduce((sum, cell, place) => {
+    if (cell === null) return sum + 4;
+    if (binary[place]) return sum + cell.length * 2 + 4;
+    let bytes = cell.length + 4;
+    for (const byte of cell) if (escaped.has(byte)) bytes++;
+    return sum + bytes;
+  }, 0);
 }
 
 /**

@@ -52,6 +52,8 @@ export interface Selection {
   /** A query for the end of the next batch: one row for `readRange`, or none at the end. */
   nextRange(after: KeyPoint | null, rows: number): SqlPart;
   readRange(after: KeyPoint | null, row: Row): { readonly range: KeyRange; readonly rows: number };
+  /** A query for the place behind so many rows that match: one row for `readRange`, or none if there are not as many. It keeps none of them in memory. */
+  cut(after: KeyPoint | null, rows: number): SqlPart;
   /**
    * A query with one row: how many rows date and conditions choose, but `held` (a hold keeps them) or `kept` (children of theirs are to stay) leaves. Null: in the whole table
    * or shard.
@@ -116,6 +118,14 @@ export function createSelection(set: ArchiveSet, options: SelectionOptions): Sel
     ...excluded(alias),
   ];
 
+  const names = (direction: string, alias: string) =>
+    order.map((column) => `${alias}.${quoteIdentifier(column.name)}${direction}`).join(', ');
+  const pointCells = (alias: string) =>
+    [
+      ...key.map((column, place) => `${cellExpression(column, alias)} AS tableset_key_${place}`),
+      ...(byDate ? [`${alias}.${quoteIdentifier(dateColumn.name)} AS tableset_date`] : []),
+    ].join(', ');
+
   return {
     byDate,
     indexHint,
@@ -123,14 +133,18 @@ export function createSelection(set: ArchiveSet, options: SelectionOptions): Sel
     within: (range, alias) => allOf([...between(range.after, range.last, alias), ...matching(alias)]),
     nextRange(after, rows) {
       const where = allOf([...between(after, null, 'r'), ...matching('r')]);
-      const names = (direction: string, alias: string) =>
-        order.map((column) => `${alias}.${quoteIdentifier(column.name)}${direction}`).join(', ');
-      const cells = key.map((column, place) => `${cellExpression(column, 'd')} AS tableset_key_${place}`);
-      const date = byDate ? `, d.${quoteIdentifier(dateColumn.name)} AS tableset_date` : '';
       return {
-        sql: `SELECT ${cells.join(', ')}${date}, COUNT(*) OVER () AS tableset_rows
+        sql: `SELECT ${pointCells('d')}, COUNT(*) OVER () AS tableset_rows
           FROM (SELECT ${names('', 'r')} FROM ${table} r${indexHint} WHERE ${where.sql} ORDER BY ${names('', 'r')} LIMIT ${limit(rows)}) d
           ORDER BY ${names(' DESC', 'd')} LIMIT 1`,
+        values: where.values,
+      };
+    },
+    cut(after, rows) {
+      const where = allOf([...between(after, null, 'r'), ...matching('r')]);
+      return {
+        sql: `SELECT ${pointCells('r')}, ${limit(rows)} AS tableset_rows FROM ${table} r${indexHint} WHERE ${where.sql}
+          ORDER BY ${names('', 'r')} LIMIT 1 OFFSET ${limit(rows) - 1}`,
         values: where.values,
       };
     },

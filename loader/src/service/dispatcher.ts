@@ -1,0 +1,378 @@
+import type { Fields, Level, Output, Progress } from '@tableset/common/output/output.ts';
+import type { RunEndHook, RunListener, StateDatabase, Targets } from './contracts.ts';
+import { serviceError } from './errors.ts';
+import type { Leadership } from './leadership.ts';
+import { asAppError, runError } from './run-error.ts';
+import {
+  claimRun,
+  endRun,
+  leaseSeconds,
+  type OpenRun,
+  openRuns,
+  renewLease,
+  requeueRun,
+  takeOverRun,
+  writeProgress,
+} from './run-registry.ts';
+import type { RunObserver, RunRecord, RunResult } from './run-types.ts';
+import type { RunHandle, Runner } from './runner.ts';
+
+export interface DispatcherParts {
+  readonly database: StateDatabase;
+  readonly targets: Targets;
+  readonly runner: Runner;
+  readonly leadership: Leadership;
+  /** Names this process: the replica, and something that no other process of that name has. */
+  readonly owner: string;
+  readonly endHooks: readonly RunEndHook[];
+  readonly listeners: readonly RunListener[];
+  readonly runRetrySeconds: number;
+  readonly runTimeoutSeconds: number;
+  readonly output: Output;
+}
+
+/** Orders of this replica are looked at at once; this is for those of others, and of `loader retry`. */
+const pollMs = 2_000;
+/** While the database is away. */
+const pollMsMax = 10_000;
+const openRunsMax = 300;
+/** Runs at once on this replica, each on a database of its own. */
+const activeMax = 8;
+const renewMs = (leaseSeconds * 1000) / 3;
+/** How long a worker may take to its next safe point. */
+export const stopGraceMs = 10_000;
+const progressWriteMs = 2_000;
+/** How long the end of a run is tried to be written while the database is away. */
+const endTriesMs = 600_000;
+
+interface Active {
+  run: RunRecord;
+  readonly handle: RunHandle | null;
+  worker: string | null;
+  progressAt: number;
+  renewedAt: number;
+  stopping: boolean;
+  /** Set where the end is decided by us rather than by the worker. */
+  timedOut: boolean;
+  timer: NodeJS.Timeout | null;
+  settled: Promise<void>;
+}
+
+/**
+ * Hands queued runs to the runner, one per database at a time, in the order they came, and sees to it that each ends exactly once in the
+ * ledger: every write is a compare-and-set on the run's token, so that whoever lost a run changes nothing any more.
+ */
+export class Dispatcher {
+  readonly #parts: DispatcherParts;
+  readonly #active = new Map<string, Active>();
+  #closed = false;
+  #timer: NodeJS.Timeout | null = null;
+  #polling: Promise<void> | null = null;
+  #again = false;
+  #failures = 0;
+
+  constructor(parts: DispatcherParts) {
+    this.#parts = parts;
+  }
+
+  /** True once no orders are taken any more. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  get running(): readonly RunRecord[] {
+    return Array.from(this.#active.values(), ({ run }) => run);
+  }
+
+  start(): void {
+    this.#parts.leadership.onChange((leader) => {
+      if (leader) this.wake();
+      else for (const active of this.#active.values()) active.handle?.release();
+    });
+    this.wake();
+  }
+
+  /** An order is being written down: whatever its worker needs is started meanwhile, where its turn will come at once. */
+  prepare(databaseKey: string): void {
+    if (this.#closed || !this.#parts.leadership.leader || this.#active.size >= activeMax) return;
+    for (const { run } of this.#active.values()) if (run.databaseKey === databaseKey) return;
+    this.#parts.runner.prepare?.(databaseKey);
+  }
+
+  queued(run: RunRecord): void {
+    this.#tell('queued', run);
+    this.wake();
+  }
+
+  ended(run: RunRecord): void {
+    this.#tell('ended', run);
+  }
+
+  /** Looks at the queue now instead of at the next poll. */
+  wake(): void {
+    if (this.#polling) {
+      this.#again = true;
+      return;
+    }
+    if (this.#timer) clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#polling = this.#poll().finally(() => {
+      this.#polling = null;
+      if (this.#closed && this.#active.size === 0) return;
+      if (this.#again) {
+        this.#again = false;
+        this.wake();
+      } else {
+        const ms = Math.min(pollMs * 2 ** Math.min(this.#failures, 4), pollMsMax);
+        this.#timer = setTimeout(() => this.wake(), ms);
+      }
+    });
+  }
+
+  /** Takes no more orders and begins no more runs; lets what runs go on until the deadline, then stops it. @returns false if anything had to be stopped */
+  async close(deadlineMs: number): Promise<boolean> {
+    this.#closed = true;
+    await this.#polling;
+    const all = () => Promise.all(Array.from(this.#active.values(), ({ settled }) => settled));
+    let timer: NodeJS.Timeout | undefined;
+    const deadline = new Promise<'late'>((resolve) => {
+      timer = setTimeout(() => resolve('late'), deadlineMs);
+    });
+    const drained = (await Promise.race([all(), deadline])) !== 'late';
+    clearTimeout(timer);
+    if (!drained) {
+      for (const active of this.#active.values()) {
+        if (this.#parts.runner.kind === 'job') active.handle?.release();
+        else active.handle?.stop('shutdown', stopGraceMs);
+      }
+      await all();
+    }
+    if (this.#timer) clearTimeout(this.#timer);
+    return drained;
+  }
+
+  async #poll(): Promise<void> {
+    const { database, leadership, output } = this.#parts;
+    try {
+      await this.#renew();
+      if (this.#closed || !leadership.leader) return;
+      const open = await database.use((connection) => openRuns(connection, openRunsMax));
+      this.#cancelWhereAsked(open);
+      const busy = new Set(open.filter(({ run }) => run.state === 'running').map(({ run }) => run.databaseKey));
+      for (const each of open) {
+        if (this.#closed || !leadership.leader) break;
+        if (each.abandoned && !this.#active.has(each.run.id)) await this.#takeOver(each.run);
+        else if (
+          each.run.state === 'queued' &&
+          each.due &&
+          !busy.has(each.run.databaseKey) &&
+          this.#active.size < activeMax
+        ) {
+          busy.add(each.run.databaseKey);
+          await this.#claim(each.run);
+        }
+      }
+      if (this.#failures > 0) output.event('info', 'the database is back');
+      this.#failures = 0;
+    } catch (error) {
+      const known = asAppError(error);
+      if (this.#failures === 0 && known.code !== 'STOPPED')
+        output.event('error', 'the queue cannot be read', { code: known.code, error: known.message });
+      this.#failures++;
+    }
+  }
+
+  #cancelWhereAsked(open: readonly OpenRun[]): void {
+    for (const { run } of open) {
+      const active = this.#active.get(run.id);
+      if (!active || active.stopping || run.cancelRequestedAt === null || run.token !== active.run.token) continue;
+      active.stopping = true;
+      active.run = { ...active.run, cancelRequestedAt: run.cancelRequestedAt };
+      active.handle?.stop('cancelled', stopGraceMs);
+    }
+  }
+
+  async #renew(): Promise<void> {
+    const now = performance.now();
+    for (const active of this.#active.values()) {
+      if (now - active.renewedAt < renewMs) continue;
+      const { run, worker, handle } = active;
+      const owned = await this.#parts.database.use((connection) => renewLease(connection, run, worker));
+      active.renewedAt = now;
+      if (owned || !this.#active.has(run.id)) continue;
+      this.#parts.output.event('warn', 'another replica has taken a run over', { run: run.id });
+      active.stopping = true;
+      handle?.stop('shutdown', 0);
+    }
+  }
+
+  async #claim(queued: RunRecord): Promise<void> {
+    const { database, owner, targets, runner } = this.#parts;
+    const run = await database.use((connection) => claimRun(connection, queued, owner));
+    if (!run) return;
+    try {
+      const spec = await targets.spec(run);
+      this.#follow(run, (observer) => runner.start(spec, observer));
+    } catch (error) {
+      this.#follow(run, () => ended({ state: 'failed', error: runError(asAppError(error)), summary: null }));
+    }
+  }
+
+  async #takeOver(abandoned: RunRecord): Promise<void> {
+    const { database, owner, runner, output } = this.#parts;
+    const run = await database.use((connection) => takeOverRun(connection, abandoned, owner));
+    if (!run) return;
+    const before = abandoned.owner;
+    const observers: RunObserver[] = [];
+    const observer: RunObserver = {
+      started: (worker) => observers[0]?.started(worker),
+      progress: (progress) => observers[0]?.progress(progress),
+      event: (...event) => observers[0]?.event(...event),
+    };
+    const handle = await runner.adopt(run, observer);
+    output.event('warn', handle ? 'a run was adopted' : 'a run was left behind and is done again', {
+      run: run.id,
+      owner: before,
+    });
+    const error = runError(serviceError('SERVICE_RUN_LOST', `${before ?? 'its process'} has gone`));
+    const lost: RunResult = { state: 'failed', error, summary: null };
+    this.#follow(run, (own) => {
+      observers.push(own);
+      return handle ?? ended(lost);
+    });
+  }
+
+  #follow(run: RunRecord, begin: (observer: RunObserver) => RunHandle): void {
+    const active: Active = {
+      run,
+      handle: null,
+      worker: run.worker,
+      progressAt: 0,
+      renewedAt: performance.now(),
+      stopping: false,
+      timedOut: false,
+      timer: null,
+      settled: Promise.resolve(),
+    };
+    const handle = begin(this.#observer(active));
+    const followed = Object.assign(active, { handle });
+    this.#active.set(run.id, followed);
+    active.timer = setTimeout(() => {
+      active.timedOut = true;
+      active.stopping = true;
+      handle.stop('cancelled', stopGraceMs);
+    }, this.#parts.runTimeoutSeconds * 1000);
+    active.settled = handle.result.then((result) => this.#settle(active, result));
+  }
+
+  #observer(active: Active): RunObserver {
+    const { output, database } = this.#parts;
+    return {
+      started: (worker) => {
+        active.worker = worker;
+        active.run = { ...active.run, worker };
+        // So that a replica which takes over knows which Job it is.
+        active.renewedAt = Number.NEGATIVE_INFINITY;
+        if (worker !== null) this.wake();
+        output.event('info', 'run started', { run: active.run.id, task: active.run.task, attempt: active.run.attempt });
+        this.#tell('started', active.run);
+      },
+      progress: (progress: Progress) => {
+        active.run = { ...active.run, progress: { ...progress, at: new Date().toISOString() } };
+        this.#tell('progress', active.run);
+        const now = performance.now();
+        if (now - active.progressAt < progressWriteMs || active.run.progress === null) return;
+        active.progressAt = now;
+        const { run } = active;
+        const written = run.progress;
+        // Other replicas show it; a lost one is followed by the next.
+        if (written) database.use((connection) => writeProgress(connection, run, written)).catch(() => {});
+      },
+      event: (level: Level, message: string, fields: Fields) =>
+        output.event(level, message, { run: active.run.id, ...fields }),
+    };
+  }
+
+  async #settle(active: Active, result: RunResult): Promise<void> {
+    if (active.timer) clearTimeout(active.timer);
+    const { output } = this.#parts;
+    const deadline = performance.now() + endTriesMs;
+    const verdict = active.timedOut && result.state !== 'done' ? this.#timeout(result) : result;
+    for (let attempt = 0; ; attempt++) {
+      try {
+        await this.#write(active.run, verdict);
+        break;
+      } catch (error) {
+        const { code, message } = asAppError(error);
+        output.event('error', 'the end of a run could not be written', { run: active.run.id, code, error: message });
+        // Whoever takes the run over then does it again, which finds it done.
+        if (performance.now() > deadline || this.#closed) break;
+        await new Promise((resolve) => setTimeout(resolve, Math.min(500 * 2 ** attempt, 10_000)));
+      }
+    }
+    this.#active.delete(active.run.id);
+    this.wake();
+  }
+
+  #timeout(result: RunResult): RunResult {
+    const summary = result.state === 'failed' || result.state === 'cancelled' ? result.summary : null;
+    const seconds = this.#parts.runTimeoutSeconds;
+    const error = serviceError('SERVICE_RUN_TIMEOUT', `the run took longer than ${seconds} s`);
+    return { state: 'failed', error: runError(error), summary };
+  }
+
+  async #write(run: RunRecord, result: RunResult): Promise<void> {
+    const { database, endHooks, output } = this.#parts;
+    if (result.state === 'released') return;
+    const again = this.#retryPause(run, result);
+    if (result.state === 'stopped' || again !== null) {
+      const error = result.state === 'failed' ? result.error : null;
+      const requeued = await database.use((connection) =>
+        requeueRun(connection, run, { afterSeconds: again ?? 0, countsAsTry: again !== null, error }),
+      );
+      if (!requeued) return;
+      const fields = {
+        run: run.id,
+        attempt: run.attempt,
+        ...(error ? { code: error.code, error: error.message } : {}),
+      };
+      if (error) output.event('warn', 'run failed and is tried again', { ...fields, afterSeconds: again });
+      else output.event('info', 'run stopped and goes back into the queue', fields);
+      return this.#tell('queued', requeued);
+    }
+    const { state, summary } = result;
+    const error = result.state === 'done' ? null : result.error;
+    const ended = await database.transaction(async (connection) => {
+      const written = await endRun(connection, run, { state, summary, error, logTail: result.logTail ?? null });
+      if (written) for (const hook of endHooks) await hook(connection, written, result);
+      return written;
+    });
+    if (!ended) return output.event('warn', 'another replica has taken a run over', { run: run.id });
+    const fields = {
+      run: run.id,
+      task: run.task,
+      outcome: summary?.outcome ?? state,
+      seconds: summary?.seconds ?? null,
+    };
+    if (error)
+      output.event('error', 'run failed', { ...fields, code: error.code, error: error.message, hint: error.hint });
+    else output.event('info', 'run ended', { ...fields, tables: summary?.tables ?? [] });
+    this.#tell('ended', ended);
+  }
+
+  /** Seconds until the next try; null: there is none. */
+  #retryPause(run: RunRecord, result: RunResult): number | null {
+    if (result.state !== 'failed' || (result.error.exit !== 1 && result.error.exit !== 75)) return null;
+    if (run.attempt >= run.attemptsMax) return null;
+    return Math.min(this.#parts.runRetrySeconds * 2 ** (run.attempt - 1), 3600);
+  }
+
+  #tell(kind: 'queued' | 'started' | 'progress' | 'ended', run: RunRecord): void {
+    for (const listener of this.#parts.listeners) listener({ kind, run });
+  }
+}
+
+/** A run that has ended before it began. */
+function ended(result: RunResult): RunHandle {
+  return { result: Promise.resolve(result), stop: () => {}, release: () => {} };
+}

@@ -1,0 +1,3 @@
+import type { ServiceTable } from '../tables.ts';
+
+export const outboxTables: readonly ServiceTable[] = [];

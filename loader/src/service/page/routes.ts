@@ -1,0 +1,4 @@
+import type { Route } from '../http/route.ts';
+
+/** The page for people. */
+export const pageRoutes: readonly Route[] = [];
