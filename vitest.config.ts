@@ -10,7 +10,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['{common,migrator,loader,tools,examples}/**/*.test.ts'],
+          include: ['{common,migrator,loader,tools,examples,torture}/**/*.test.ts'],
           exclude: [...exclude, '**/*.db.test.ts', '**/*.chart.test.ts', '**/*.image.test.ts'],
           testTimeout: 20_000,
         },

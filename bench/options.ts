@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 
-export const areas = ['load', 'start', 'memory', 'archive'] as const;
+export const areas = ['load', 'start', 'memory', 'archive', 'service'] as const;
 export type Area = (typeof areas)[number];
 export type Flavour = 'mysql' | 'mariadb';
 export const flavours: readonly Flavour[] = ['mysql', 'mariadb'];
@@ -20,17 +20,20 @@ export interface BenchOptions {
   readonly archiveRows: number;
   /** Rows of the larger source that memory is measured on. */
   readonly manyRows: number;
+  /** Runs of the service one after the other. */
+  readonly soakRuns: number;
   /** Only rows of the table whose name contains this. */
   readonly only: string | null;
   /** Leave the servers running, and use those that an earlier run left. */
   readonly keep: boolean;
 }
 
-export const usage = `npm run bench -- [load] [start] [memory] [archive] [options]
+export const usage = `npm run bench -- [load] [start] [memory] [archive] [service] [options]
   --server mysql|mariadb   only this server
   --runs N                 rounds of everything (default: 5 loads, 21 starts, 3 of archiving, 1 for memory)
   --rows N                 rows of the loads (default 1000000), rows to archive (default 200000)
   --many-rows N            rows of the larger memory run (default 10000000)
+  --soak N                 runs of the service (default 10000)
   --only TEXT              only the rows of the table that contain the text; of archive: same server, two servers, row by row,
                            Parquet, purge, memory or foreground
   --keep                   leave the servers running for the next bench
@@ -46,6 +49,7 @@ export function parseOptions(argv: readonly string[]): BenchOptions {
       runs: { type: 'string' },
       rows: { type: 'string' },
       'many-rows': { type: 'string', default: '10000000' },
+      soak: { type: 'string', default: '10000' },
       only: { type: 'string' },
       keep: { type: 'boolean', default: false },
     },
@@ -63,6 +67,7 @@ export function parseOptions(argv: readonly string[]): BenchOptions {
     rows: rows(1_000_000),
     archiveRows: rows(200_000),
     manyRows: count('--many-rows', values['many-rows']),
+    soakRuns: count('--soak', values.soak),
     only: values.only ?? null,
     keep: values.keep,
   };

@@ -1,8 +1,9 @@
-/** Side by side with peers: `npm run bench -- [load] [start] [memory] [archive] [options]`; prints a Markdown table. */
+/** Side by side with peers: `npm run bench -- [load] [start] [memory] [archive] [service] [options]`; prints a Markdown table. */
 import { cpus, totalmem } from 'node:os';
 import { benchArchive } from './cases/archive.ts';
 import { benchLoad } from './cases/load.ts';
 import { benchMemory } from './cases/memory.ts';
+import { benchService } from './cases/service.ts';
 import { benchStart } from './cases/start.ts';
 import { type Area, type BenchOptions, parseOptions } from './options.ts';
 import { buildPrograms } from './programs.ts';
@@ -15,6 +16,7 @@ const benches: Readonly<Record<Area, Bench>> = {
   start: benchStart,
   memory: benchMemory,
   archive: benchArchive,
+  service: benchService,
 };
 
 const argv = process.argv.slice(2);

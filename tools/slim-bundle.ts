@@ -6,7 +6,7 @@ import type { Plugin } from 'esbuild';
  * Leaves out of a bundle what mysql2 loads and the images never use, because it is a third of a start: mysql2's pools, its
  * server, the tables of foreign character sets (sessions speak utf8mb4 alone) and Amazon's certificates; TLS,
  * zlib and the names of errors are loaded when they are needed. Fails where mysql2 no longer reads as expected, rather than bundling something else.
- * Of pino it leaves out what writes to files and threads: the programs give it a destination of their own.
+ * Of pino it leaves out what writes to files and threads: the programs give it a destination of their own; of fastify ajv and its like.
  */
 export const slimBundle: Plugin = {
   name: 'slim-bundle',
@@ -50,6 +50,14 @@ export const slimBundle: Plugin = {
       contents: 'module.exports = class NotBundled {};',
       loader: 'js',
     }));
+    // The service's routes check and write their values themselves, and it sends itself no requests.
+    build.onLoad(
+      {
+        filter:
+          /[\\/]node_modules[\\/](@fastify[\\/](ajv|fast-json-stringify)-compiler|light-my-request)[\\/]index\.js$/,
+      },
+      () => ({ contents: "module.exports = () => { throw new Error('this is not bundled'); };", loader: 'js' }),
+    );
     build.onLoad({ filter: /[\\/]node_modules[\\/]pino[\\/]lib[\\/]tools\.js$/ }, async ({ path }) => {
       const source = await readFile(path, 'utf8');
       const threads = "const { isMainThread } = require('worker_threads')";

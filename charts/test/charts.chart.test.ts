@@ -25,6 +25,16 @@ const everything = {
     stores: { existingClaim: 'cold', existingSecrets: ['archive-db', 'bucket'] },
     job: { enabled: true },
     networkPolicy: { enabled: true },
+    service: {
+      enabled: true,
+      replicaCount: 2,
+      worker: { kind: 'job' },
+      triggerToken: { existingSecret: 'trigger' },
+      api: { existingSecret: 'api', encryptionKey: 'keys' },
+      webhook: { existingSecret: 'webhook' },
+      podDisruptionBudget: { enabled: true },
+      serviceMonitor: { enabled: true },
+    },
     prometheusRule: { enabled: true },
     grafanaDashboard: { enabled: true },
   },
@@ -81,8 +91,9 @@ describe.each(charts)('%s', (chart) => {
     for (const version of kubernetesVersions) {
       for (const values of variants) {
         const manifests = await render(chart, { values, kubernetesVersion: `${version}.0` });
-        // The Prometheus operator's kind has no schema among Kubernetes' own.
-        const known = manifests.filter((each) => each['kind'] !== 'PrometheusRule');
+        // The Prometheus operator's kinds have no schema among Kubernetes' own.
+        const theirs = ['PrometheusRule', 'ServiceMonitor'];
+        const known = manifests.filter((each) => !theirs.includes(String(each['kind'])));
         objects.push(...known.map((each): [string, unknown] => [version, each]));
       }
     }

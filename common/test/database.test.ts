@@ -89,6 +89,8 @@ describe('faults', () => {
 
   test('of what is no error of a server have no number', () => {
     expect(serverErrno(thrown({ errno: -2 }))).toBeNull();
+    // What mysql2 makes of an error outside of any statement.
+    expect(classifyFault(thrown({ code: 4031 }))).toBe('connection-lost');
     expect(serverErrno('1062')).toBeNull();
     expect(classifyFault({ errno: 1062 })).toBe('other');
   });

@@ -3,15 +3,14 @@ import { expect, test } from 'vitest';
 import { isLedgerBehind, ledgerComment, ledgerRevision, ledgerVersion } from '../src/database/ledger-format.ts';
 import { createLedgerTable, ledgerTables } from '../src/database/ledger-schema.ts';
 
-/** What each revision of the ledger looks like: whoever changes the tables raises `ledgerRevision` and adds a line. */
+/** The SHA-256 of each revision's tables: whoever changes more of them than comments raises `ledgerRevision` and adds a line. */
 const revisions: Readonly<Record<number, string>> = {
-  2: 'pending',
+  2: '92e7e49ad42823d84e8d6f4216c02fa4d140fa5ca7688ec2b949f3dcc28665bd',
 };
 
-test('another ledger has another revision', () => {
-  expect(hash('sha256', ledgerTables.map(createLedgerTable).join('\n').replaceAll(/\s+/g, ' '))).toBe(
-    revisions[ledgerRevision],
-  );
+test('other tables are another revision', () => {
+  const tables = ledgerTables.map((table) => createLedgerTable(table).replaceAll(/ COMMENT ?=?'[^']*'|\s+/g, ' '));
+  expect(hash('sha256', tables.join('\n').replaceAll(/ +/g, ' '))).toBe(revisions[ledgerRevision]);
 });
 
 test('nothing of the ledger is newer than its revision', () => {

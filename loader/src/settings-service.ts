@@ -229,6 +229,20 @@ const webhookSettings = {
     default: [],
     meaning: 'Hosts that webhooks which came in through the API may have although their addresses are not public.',
   },
+  webhookAttempts: {
+    flag: 'webhook-attempts',
+    env: 'WEBHOOK_ATTEMPTS',
+    kind: integer(1, 100),
+    default: 12,
+    meaning: 'How often the service tries to tell one notice before it becomes a dead letter, which can be replayed.',
+  },
+  webhookRetrySeconds: {
+    flag: 'webhook-retry-seconds',
+    env: 'WEBHOOK_RETRY_SECONDS',
+    kind: integer(0, 3600, 'SECONDS'),
+    default: 5,
+    meaning: 'Pause before a notice is told again; it doubles each time, up to an hour.',
+  },
 } as const satisfies SettingTable;
 
 /** Settings of `loader serve`. */
@@ -245,6 +259,19 @@ export const serviceSettingTable = {
 } as const satisfies SettingTable;
 
 export type ServiceSettings = ValuesOf<typeof serviceSettingTable>;
+
+/** Settings of `loader work`. */
+export const workSettingTable = {
+  ...configSettingTable,
+  ...databaseSettingTable,
+  temporaryDirectory: loadSettingTable.temporaryDirectory,
+  encryptionKeyFile: apiSettings.encryptionKeyFile,
+  archivalAllowedHosts: apiSettings.archivalAllowedHosts,
+  run: { flag: 'run', kind: text('ID'), required: true, meaning: 'Number of the run.' },
+  token: { flag: 'token', kind: text('TOKEN'), required: true, meaning: 'Token that the run was claimed with.' },
+} as const satisfies SettingTable;
+
+export type WorkSettings = ValuesOf<typeof workSettingTable>;
 
 /** Settings of `loader retry`. */
 export const retrySettingTable = {

@@ -54,6 +54,29 @@ describeEachServer('limits of archiving', (server) => {
     await expectConserved(shop, before);
   });
 
+  test('of lanes beside each other none spends what another has spent, and the summary has what each archived', async () => {
+    const shop = await openShop(server, {
+      old: 200,
+      items: 2,
+      limits: { batchRows: 10, parallelBatches: 3, maxDeletes: { rows: 500 } },
+    });
+    const before = {
+      orders: await rowsOf(shop.schema, 'orders'),
+      order_items: await rowsOf(shop.schema, 'order_items'),
+    };
+    const run = await shop.folder.refuse(3, 'ARCHIVE_TOO_MANY_DELETES');
+    const archived = (await batches(shop.schema))
+      .filter(({ state }) => state === 'deleted')
+      .reduce((sum, { row_count }) => sum + Number(row_count), 0);
+    expect(archived * 3).toBeLessThanOrEqual(500);
+    expect(archived).toBeGreaterThan(10);
+    expect(run.summary.tables).toMatchObject([
+      { table: 'orders', archived, deleted: archived },
+      { table: 'order_items', archived: archived * 2, deleted: archived * 2 },
+    ]);
+    await expectConserved(shop, before);
+  });
+
   test('a budget in percent goes by the rows of all tables of the run', async () => {
     const shop = await openShop(server, { old: 50, fresh: 50, limits: { maxDeletes: { percent: 49 } } });
     await shop.folder.refuse(3, 'ARCHIVE_TOO_MANY_DELETES');
@@ -90,8 +113,8 @@ describeEachServer('limits of archiving', (server) => {
   });
 
   test('a busy server is waited for, and told of once', async () => {
-    const shop = await openShop(server, { old: 40, limits: { batchRows: 10, maxThreadsRunning: 35 } });
-    const sleepers = await Promise.all(Array.from({ length: 40 }, () => shop.schema.connect()));
+    const shop = await openShop(server, { old: 40, limits: { batchRows: 10, maxThreadsRunning: 25 } });
+    const sleepers = await Promise.all(Array.from({ length: 28 }, () => shop.schema.connect()));
     // Ended by the test; a server may call that an error.
     const slept = sleepers.map((each) => each.query('SELECT SLEEP(50)').catch(() => undefined));
     const { child, ended } = shop.folder.start();
@@ -145,6 +168,24 @@ describeEachServer('limits of archiving', (server) => {
     );
     const run = await shop.folder.refuse(2, 'SETTING_INVALID');
     expect(run.summary.error?.message).toContain(`${host}:${port}`);
+  });
+
+  test('a pause after each batch lets the run take so many times as long, and nothing is under way meanwhile', async () => {
+    const limits = { batchRows: 20, parallelBatches: 4 };
+    const seconds = async (niceRatio: number) => {
+      const shop = await openShop(server, { old: 200, limits: { ...limits, niceRatio } });
+      const started = performance.now();
+      expect(await shop.folder.archive()).toMatchObject([{ archived: 200 }]);
+      const [row] = await shop.schema.query(
+        'SELECT TIMESTAMPDIFF(MICROSECOND, MIN(changed_at), MAX(changed_at)) / 1e6 AS seconds FROM tableset_batches',
+      );
+      return { whole: (performance.now() - started) / 1000, batches: Number(row?.['seconds']) };
+    };
+    const full = await seconds(0);
+    const nice = await seconds(9);
+    // One at a time, and a tenth of the time: more than three times as long, whatever else the machine does.
+    expect(nice.batches).toBeGreaterThan(full.batches * 3);
+    expect(nice.whole).toBeLessThan(60);
   });
 
   test('batches shrink until they take their target time', async () => {

@@ -1,5 +1,15 @@
+import { expect } from 'vitest';
 import type { TestServer } from '../../test/servers.ts';
-import { batches, insertOrders, openShop, rowsOf, type Shop, type ShopOptions } from './archive-shop.ts';
+import {
+  batches,
+  expectConserved,
+  insertOrders,
+  openShop,
+  rowsOf,
+  type Shop,
+  type ShopOptions,
+  visibleRows,
+} from './archive-shop.ts';
 import type { ArchiveRun, StartedArchive } from './run-archive.ts';
 
 /** The two engines: a delay between copy and delete makes batches go through the one for two servers. */
@@ -9,7 +19,7 @@ export const engines = [
 ] as const;
 
 /** SQL of a date over the key `i`, an hour apart, long past the age of all of them. */
-export const older = 'UTC_TIMESTAMP(6) - INTERVAL (90000 - i) HOUR';
+const older = 'UTC_TIMESTAMP(6) - INTERVAL (90000 - i) HOUR';
 
 /** A shop with as many old orders as it says, an item each, and some fresh ones with the keys from 900,001 on. */
 export async function openShardShop(
@@ -70,4 +80,13 @@ export async function shardRows(shop: Shop) {
 /** Batches that have not come to an end. */
 export async function openBatches(shop: Shop) {
   return (await batches(shop.schema)).filter(({ state }) => state !== 'deleted' && state !== 'removed');
+}
+
+/** Everything old is in the archive, once, and no batch is left on its way. */
+export async function expectDone(shop: Shop, before: Awaited<ReturnType<typeof rowsOfShop>>): Promise<void> {
+  await expectConserved(shop, before);
+  expect(await rowsOf(shop.schema, 'orders', 'id <= 900000')).toEqual([]);
+  expect(await openBatches(shop)).toEqual([]);
+  for (const table of ['orders', 'order_items'])
+    expect(await rowsOf(shop.archive, table)).toEqual(await visibleRows(shop, table));
 }

@@ -28,13 +28,7 @@ export function hooked(
       yield* store.hashes(...given);
       await hook('hashes', 'after');
     },
-    digest: async (...given) => {
-      await hook('hashes', 'before');
-      // Only a store of MySQL is hooked, and it can.
-      const found = await (store.digest as NonNullable<typeof store.digest>)(...given);
-      await hook('hashes', 'after');
-      return found;
-    },
+    ...(store.digest ? { digest: hookedDigest(store.digest.bind(store), hook) } : {}),
     rows: (...given) => store.rows(...given),
     manifest: (...given) => store.manifest(...given),
     batches: (...given) => store.batches(...given),
@@ -44,6 +38,18 @@ export function hooked(
       await hook('remove', 'after');
     },
     [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
+  };
+}
+
+function hookedDigest(
+  digest: NonNullable<ArchiveStore['digest']>,
+  hook: (step: Step, when: 'before' | 'after') => Promise<void>,
+): typeof digest {
+  return async (...given) => {
+    await hook('hashes', 'before');
+    const found = await digest(...given);
+    await hook('hashes', 'after');
+    return found;
   };
 }
 

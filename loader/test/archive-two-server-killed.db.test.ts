@@ -4,6 +4,7 @@ import { describeEachServer, type TestSchema } from '../../test/servers.ts';
 import { openShop, rowsOf, type Shop, waitForStatement } from './archive-shop.ts';
 import { archiveServer } from './archive-two-server-kit.ts';
 import { openFaultProxy } from './archive-two-server-proxy.ts';
+import { openCommitCutter } from './commit-cutter.ts';
 
 const words = ['--on-busy', 'wait', '--lock-wait-seconds', '30'];
 
@@ -103,6 +104,23 @@ describeEachServer('the program between two servers', (server) => {
       await shop.schema.query("SELECT COUNT(*) AS n FROM tableset_batches WHERE state NOT IN ('deleted', 'removed')"),
     ).toEqual([{ n: 0 }]);
   });
+
+  test.each(['lose-reply', 'lose-commit', 'linger'] as const)(
+    'fault 6: COMMIT sent and not answered (%s): the counts say what has become of it',
+    async (cut) => {
+      const shop = await openTwo({ old: 90, fresh: 5, limits: { batchRows: 30 } });
+      const before = { orders: await rowsOf(shop.schema, 'orders') };
+      const cutter = await openCommitCutter(server, cut, 1);
+      const run = await shop.folder.run('archive', [], cutter.environment);
+      expect(cutter.cut()).toBe(true);
+      const archived = cut === 'lose-reply' ? 60 : 30;
+      expect(run).toMatchObject({ exit: 1, summary: { tables: [{ table: 'orders', archived, deleted: archived }] } });
+      await expectOneHome(shop, before);
+      expect(await rowsOf(shop.schema, 'orders')).toHaveLength(95 - archived);
+      expect(await shop.folder.archive(words)).toMatchObject([{ archived: 90 - archived }]);
+      await expectOneHome(shop, before);
+    },
+  );
 
   test('fault 8: SIGTERM while rows are waited for ends with 143 within 10 s, and the next run goes on', async () => {
     const shop = await openTwo({ old: 60, limits: { batchRows: 20 } });

@@ -11,8 +11,8 @@ import type { BatchEngine, BatchResult, EngineContext } from '../src/archive/eng
 import { openTwoServerEngine } from '../src/archive/two-server.ts';
 import type { ArchiveTask, StoreSettings } from '../src/config/archive-config.ts';
 import type { ArchivedTable, ArchiveSet } from '../src/core/archive/archive-set.ts';
-import { createSelection, type KeyPoint } from '../src/core/archive/selection.ts';
-import { openMysqlStore } from '../src/stores/mysql-store.ts';
+import { createSelection, type Hold, type KeyPoint } from '../src/core/archive/selection.ts';
+import { openStore } from '../src/stores/open-store.ts';
 import type { ArchiveStore } from '../src/stores/store.ts';
 
 /** The server that the archive of a suite lies on: of the other kind where there is one. Its address is known within tests. */
@@ -101,6 +101,10 @@ export interface BenchOptions {
   readonly children?: readonly { readonly table: string; readonly column: string; readonly settings?: object }[];
   readonly signal?: AbortSignal;
   readonly spend?: (rows: number) => void;
+  /** In force when the run began. */
+  readonly holds?: readonly Hold[];
+  /** Instead of the archive's schema. */
+  readonly store?: StoreSettings;
   /** Stands in for the store that was opened. */
   readonly wrap?: (store: ArchiveStore) => ArchiveStore;
 }
@@ -204,11 +208,18 @@ export async function openBench(schema: TestSchema, archive: TestSchema, options
       task: taskOf('orders', options.task),
       tables: [root, ...(await childTables(connection, root, options))],
     };
-    const opened = await openMysqlStore(storeSettings(archive), { primary: connection, signal, warn: () => {} });
+    const settings = options.store ?? storeSettings(archive);
+    const opened = await openStore(settings, { primary: connection, signal, warn: () => {} });
     const store = options.wrap?.(opened) ?? opened;
     await store.prepare(set.tables, set.task.evolve);
     const cutoff = { utc: '2020-01-01 00:00:00.000000', value: '2020-01-01 00:00:00.000000' };
-    const selection = createSelection(set, { cutoff, holds: [], byDate: false, dateIndex: null, shard: null });
+    const selection = createSelection(set, {
+      cutoff,
+      holds: options.holds ?? [],
+      byDate: false,
+      dateIndex: null,
+      shard: null,
+    });
     const spend = options.spend ?? (() => {});
     const context: EngineContext = {
       set,

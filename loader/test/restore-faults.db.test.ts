@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { describeEachServer, type TestSchema } from '../../test/servers.ts';
 import { ids, restore } from './archive-restore-kit.ts';
-import { openShop, rowsOf } from './archive-shop.ts';
+import { openShop, rowsOf, waitForStatement } from './archive-shop.ts';
 
 const all = ['--from', '0001-01-01'];
 const restoreAll = ['--table', 'orders', ...all];
@@ -192,6 +192,25 @@ describeEachServer('a restore that meets a fault', (server) => {
     expect((await folder.run('restore', [...restoreAll, '--dry-run'])).exit).toBe(0);
     expect((await folder.run('purge', ['--dry-run'])).exit).toBe(0);
     expect(await ids(schema, 'orders')).toEqual([6]);
+  });
+
+  test('fault 52: a dry run, which takes no lock, does not blame the store for what is purged under its eyes', async () => {
+    const shop = await openShop(server, { old: 20, fresh: 1, limits: { batchRows: 10, targetBatchSeconds: 60 } });
+    const { schema, archive, folder } = shop;
+    await folder.archive();
+    const [newest] = await archive.query('SELECT CAST(MAX(batch) AS CHAR) AS id FROM tableset_manifests');
+    const purging = await server.connect({ database: archive.name });
+    onTestFinished(() => purging.destroy());
+    await purging.query('LOCK TABLES orders WRITE');
+    const { ended } = folder.start('restore', [...restoreAll, '--dry-run']);
+    await waitForStatement(server, { ...archive, user: schema.user }, /^SELECT .*`orders`/s);
+    await purging.query(`DELETE FROM orders WHERE tableset_batch = ${newest?.['id']}`);
+    await schema.query("UPDATE tableset_batches SET state = 'purged' WHERE id = ?", [newest?.['id']]);
+    await purging.query('UNLOCK TABLES');
+    await purging.end();
+    const run = await ended;
+    expect(run).toMatchObject({ exit: 0, summary: { tables: [{ matched: 10, restored: 10 }] } });
+    expect(run.summary['batches']).toHaveLength(1);
   });
 
   test('fault 44 and 48: a table whose key or engine would not do is refused', async () => {

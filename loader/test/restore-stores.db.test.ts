@@ -1,5 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { describeEachServer, type TestSchema } from '../../test/servers.ts';
 import { bytesOf, ids, purge, restore } from './archive-restore-kit.ts';
@@ -78,6 +79,16 @@ describeEachServer('an archive in', (server) => {
         expect((await folder.run('status', ['--key', 'id=42'])).summary['batches']).toMatchObject([
           { found: 1, state: 'deleted' },
         ]);
+        const between = new Date(Date.now() - 300 * 86_400_000).toISOString().slice(0, 10);
+        const [younger] = ((await folder.run('status', ['--from', between])).summary['batches'] ?? []) as {
+          batch: string;
+        }[]; // as the verb's summary has it
+        expect(younger).toMatchObject({ state: 'deleted', rows: 20, found: null });
+        expect((await folder.run('status', ['--to', between])).summary['batches']).toHaveLength(2);
+        expect(await restore(shop, '--batch', younger?.batch ?? '', '--into', 'looked_at')).toMatchObject([
+          { restored: 20 },
+        ]);
+        expect(await ids(schema, 'looked_at')).toEqual(Array.from({ length: 20 }, (_, index) => 51 + index));
         expect(await restore(shop, '--where', 'id=42')).toMatchObject([{ restored: 1 }, { restored: 1 }]);
         expect(await restore(shop, '--from', '2000-01-01')).toMatchObject([
           { restored: 59, unchanged: 1 },
@@ -86,7 +97,12 @@ describeEachServer('an archive in', (server) => {
         expect([await rowsOf(schema, 'orders'), await rowsOf(schema, 'order_items')]).toEqual(before);
         expect(await purge(shop)).toMatchObject([{ purged: 0, skipped: { held: 40 } }, {}]);
         await schema.query('DELETE FROM tableset_holds');
-        expect(await purge(shop)).toMatchObject([{ purged: 40 }, { purged: 40 }]);
+        // Killed somewhere on its way, it is finished by the next.
+        const { child, ended } = folder.start('purge');
+        await delay(200 + Math.random() * 600);
+        child.kill('SIGKILL');
+        await ended;
+        await purge(shop, '--on-busy', 'wait', '--lock-wait-seconds', '20');
         expect((await folder.run('verify')).summary).toMatchObject({
           tables: [{ rows: 40, differing: 0 }],
           leftovers: [],

@@ -27,7 +27,7 @@ describeEachServer('migrator up', (server) => {
     ]);
   });
 
-  test('runs 50 processes at once on an empty schema: each migration once, and all of them exit 0', async () => {
+  test('fault 50: runs 50 processes at once on an empty schema: each migration once, and all of them exit 0', async () => {
     const schema = await server.createSchema();
     const folder = migrationsFolder({
       '1_table.sql': 'CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY); INSERT INTO t VALUES (NULL);',

@@ -174,3 +174,19 @@ affinity:
 priorityClassName: {{ . }}
 {{- end }}
 {{- end -}}
+
+{{/* Where every pod may go: DNS, the database, and what the user lists. */}}
+{{- define "database-load.egress" -}}
+- ports:
+    - {port: 53, protocol: UDP}
+    - {port: 53, protocol: TCP}
+- ports:
+    - {port: {{ .Values.database.port | int64 }}, protocol: TCP}
+  {{- with .Values.networkPolicy.databasePeers }}
+  to:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- with .Values.networkPolicy.extraEgress }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}

@@ -1,5 +1,6 @@
 import { expect } from 'vitest';
 import { withValue } from '../render.ts';
+import { databaseServiceEffects } from './database-service.ts';
 import {
   accountEffects,
   databaseEffects,
@@ -41,6 +42,7 @@ export function databaseLoadEffects(): Record<string, Effect> {
     ...storeEffects(),
     ...jobEffects(),
     ...toggleEffects(),
+    ...databaseServiceEffects(),
   };
 }
 

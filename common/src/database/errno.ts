@@ -58,9 +58,11 @@ export type DatabaseFault =
 
 /** The error number of a server error, or null for an error of the network or the program. */
 export function serverErrno(error: unknown): number | null {
-  if (!(error instanceof Error) || !('errno' in error)) return null;
-  const { errno } = error;
-  return typeof errno === 'number' && errno > 0 ? errno : null;
+  if (!(error instanceof Error)) return null;
+  const errno = 'errno' in error ? error.errno : null;
+  if (typeof errno === 'number') return errno > 0 ? errno : null;
+  // The last word of a server that ends an idle session comes outside of any statement, and mysql2 gives its number as the code.
+  return 'code' in error && typeof error.code === 'number' && error.code > 0 ? error.code : null;
 }
 
 function systemCode(error: unknown): string | null {

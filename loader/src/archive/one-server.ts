@@ -55,6 +55,7 @@ class OneServerEngine implements BatchEngine {
     this.#archiveSchema = archiveSchema;
     this.#connection = context.lock.connection;
     this.#first = first;
+    this.#watermarkRaised = context.keepWatermark ?? false;
   }
 
   /** A killed run of this engine leaves an empty row of the ledger; one of the other engine, whose store this was then, more than that. */

@@ -41,7 +41,8 @@ async function batchAfterBatch(
   let done = 0;
   let after: KeyPoint | null = null;
   let ended: Reason | null = null;
-  counts.add(await engine.recover());
+  // What another run left behind goes with its own watermark, which a run that keeps it does not raise.
+  if (!context.keepWatermark) counts.add(await engine.recover());
   for (;;) {
     signal.throwIfAborted();
     const { sql, values } = selection.nextRange(after, size);

@@ -41,6 +41,7 @@ export class BatchSteps implements AsyncDisposable {
     };
     this.#keys = new BatchKeys(this.#connection, context.set);
     this.#guard = new DefinitionGuard(context.set);
+    this.#watermarkRaised = context.keepWatermark ?? false;
   }
 
   /** Carries one effect out; what throws ends the run. */

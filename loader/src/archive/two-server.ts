@@ -1,3 +1,4 @@
+import { setFlagsFromString } from 'node:v8';
 import { connect } from '@tableset/common/database/connect.ts';
 import type { Connection } from '@tableset/common/database/connection.ts';
 import { afterEffect, type BatchEffect, nextEffect, proveOnceMore } from '../core/archive/batch-machine.ts';
@@ -18,6 +19,8 @@ const keptWaitingMax = 4;
 export async function openTwoServerEngine(context: EngineContext): Promise<BatchEngine> {
   const { settings } = context.lock.connection;
   const { connection: locked } = context.lock;
+  // A row is many cells that live for a moment. Left to itself the heap of a large machine takes 128 MiB for such before it looks what is still needed.
+  setFlagsFromString('--semi-space-growth-factor=1');
   // Batch digests are made by the server in one text.
   await locked.run('SET SESSION group_concat_max_len = ?', [locked.server.maxAllowedPacketBytes]);
   // Beyond its threshold MariaDB would join a list of keys as a table.

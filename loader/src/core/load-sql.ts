@@ -4,6 +4,7 @@ import type {
   ForeignKeyDefinition,
   TableDefinition,
 } from '@tableset/common/database/table-definition.ts';
+import { keyHashExpression } from './archive/key-columns.ts';
 import { stagedColumn } from './staged-column.ts';
 import { isSpatialType } from './values/spatial.ts';
 
@@ -272,6 +273,25 @@ export function holdOrphans(target: LoadTarget, reference: ForeignKeyDefinition,
   return `UPDATE ${keyTable(target)} k STRAIGHT_JOIN ${stageTable(target)} s ON ${keysMatch(target, 'k', 's')}
     STRAIGHT_JOIN ${stageTable(parent)} q ON ${to('q')} STRAIGHT_JOIN ${keyTable(parent)} h ON ${keysMatch(parent, 'h', 'q')}
     SET k.${operationColumn} = ${operations.held} WHERE k.${operationColumn} = ${operations.insert} AND h.${operationColumn} = ${operations.held}`;
+}
+
+/** The temporary table of the keys that were archived row by row, quoted. */
+export function archivedKeyTable(target: LoadTarget): string {
+  return quoteIdentifier(`tableset_archived_${target.ordinal}`);
+}
+
+/** Lists the hashes of the keys of the batches that `where` chooses: each has one row. */
+export function listArchivedKeys({ definition, ...target }: LoadTarget, where: string): string {
+  return `INSERT INTO ${archivedKeyTable({ definition, ...target })} (key_hash) SELECT DISTINCT UNHEX(SHA2(first_key, 256)) FROM ${quoteTable(definition.schema, 'tableset_batches')} WHERE ${where}`;
+}
+
+/** Marks as held the rows to be inserted whose primary key is listed; null if the source does not feed all of it. */
+export function holdArchivedKeys(target: LoadTarget): string | null {
+  const primary = target.definition.indexes.find(({ name }) => name === 'PRIMARY');
+  const key = (primary?.parts ?? []).flatMap((part) => target.columns.find(({ name }) => name === part.column) ?? []);
+  if (primary === undefined || key.length < primary.parts.length) return null;
+  return `UPDATE ${keyTable(target)} k STRAIGHT_JOIN ${stageTable(target)} s ON ${keysMatch(target, 'k', 's')} STRAIGHT_JOIN ${archivedKeyTable(target)} a ON a.key_hash = ${keyHashExpression(key, 's')}
+    SET k.${operationColumn} = ${operations.held} WHERE k.${operationColumn} = ${operations.insert}`;
 }
 
 /** The values by which rows of the same table would refer to the rows that are held now. */

@@ -31,6 +31,7 @@ import {
 } from '../core/row-digest.ts';
 import { loaderError } from '../errors.ts';
 import { duplicateCheck } from './duplicates.ts';
+import { holdArchived } from './hold-archived.ts';
 import { keepHeld } from './keep-held.ts';
 import { type LoadContext, type PassResult, readSource, type TableLoad } from './table-load.ts';
 import { type RowBlock, TableWriter } from './table-writer.ts';
@@ -183,7 +184,8 @@ async function compareStaged(
   const { target } = pass;
   await connection.run(createKeys(target));
   await connection.run(findUpserts(target, load.task.mode), findUpsertsValues(target));
-  await holdChildren(context, target, parents);
+  if (load.archivedKeys) await holdArchived(context, target);
+  await holdChildren(load, context, target, parents);
   if (digest?.wanted) {
     await storeBuckets(context, target, digest.wanted);
     await checkDigestedKeys(load, context, target, digest.mask);
@@ -237,6 +239,7 @@ async function checkDigestedKeys(
 
 /** Rows whose parent was archived stay out with it: their parent is neither in its table nor about to be inserted. */
 async function holdChildren(
+  load: TableLoad,
   context: LoadContext,
   target: LoadTarget,
   parents: readonly (Delta | null)[],
@@ -251,7 +254,7 @@ async function holdChildren(
         each.pass.target.definition.name === referencedTable,
     );
     if (parent && parent.held > 0) await context.connection.run(holdOrphans(target, reference, parent.pass.target));
-    if (target.archived && referencedSchema === schema && referencedTable === name)
+    if ((target.archived || load.archivedKeys) && referencedSchema === schema && referencedTable === name)
       await holdDescendants(context, target, reference);
   }
 }

@@ -9,6 +9,7 @@ import { loadOrder } from '../core/load-order.ts';
 import { checkTable, loadKey, publishMode, swapObstacle, swapPrivileges } from '../core/table-rules.ts';
 import { isIntegerType } from '../core/values/integer.ts';
 import { loaderError } from '../errors.ts';
+import { hasArchivedKeys } from './hold-archived.ts';
 import type { LoadTask } from './load-tasks.ts';
 import type { LoadContext, TableLoad } from './table-load.ts';
 import { readTableStates, type TableState } from './table-state.ts';
@@ -46,8 +47,11 @@ export async function planSets(
   for (const definitions of order.sets) {
     const set: TableLoad[] = [];
     // What refers to archived rows must not come back either, which only the comparison sees.
-    const archived = definitions.some((definition) =>
-      archivedRows(definition, states.get(taskOf(definition)?.task.table ?? '')),
+    const byKey = new Set<TableDefinition>();
+    for (const definition of definitions) if (await hasArchivedKeys(connection, definition)) byKey.add(definition);
+    const archived = definitions.some(
+      (definition) =>
+        byKey.has(definition) || archivedRows(definition, states.get(taskOf(definition)?.task.table ?? '')),
     );
     for (const definition of definitions) {
       const each = taskOf(definition);
@@ -56,7 +60,13 @@ export async function planSets(
           await planTable(
             each,
             definition,
-            { ordinal: ordinal++, linked: definitions.length > 1, archived, missing },
+            {
+              ordinal: ordinal++,
+              linked: definitions.length > 1,
+              archived,
+              archivedKeys: byKey.has(definition),
+              missing,
+            },
             states.get(each.task.table),
             context,
           ),
@@ -74,6 +84,7 @@ async function planTable(
     readonly ordinal: number;
     readonly linked: boolean;
     readonly archived: boolean;
+    readonly archivedKeys: boolean;
     readonly missing: readonly string[];
   },
   state: TableState | undefined,
@@ -104,6 +115,7 @@ async function planTable(
     mode,
     ordinal: place.ordinal,
     archived: archivedRows(definition, state),
+    archivedKeys: place.archivedKeys,
     localInfile: task.localInfile !== 'off' && connection.server.localInfile,
     rowsBefore: empty ? 0 : await countRows(connection, definition, task.mode === 'mirror', state),
   };

@@ -20,6 +20,8 @@ export interface TableLoad {
   readonly mode: PublishMode;
   readonly ordinal: number;
   readonly archived: LoadTarget['archived'];
+  /** Single rows were archived beside that, whatever their date. */
+  readonly archivedKeys: boolean;
   readonly localInfile: boolean;
   /** Rows in the table before the load, by count where a guard needs it, else an estimate. */
   readonly rowsBefore: number;

@@ -50,6 +50,8 @@ export interface PurgeOutcome {
 }
 
 const toldMax = 100;
+/** Predicates that somebody has changed are read again after this long; holds by key are looked up as they are. */
+const holdsAgeMaxMs = 30_000;
 
 /**
  * Removes archived batches that are past their retention and hold no row that is held, one at a time; what an earlier run began is settled first. A batch that the
@@ -102,6 +104,7 @@ async function purgeExpired(session: LockedSession, request: PurgeRequest, tally
   const expired = await expiredBatches(session, request, tally);
   await using throttle = openThrottle({ limits: config.limits, connection, output, signal });
   let { held } = expired;
+  let heldSince = performance.now();
   let done = 0;
   for await (const batch of batchesById(session.connection, expired.ids, ['deleted'])) {
     const ended = await throttle.beforeBatch();
@@ -110,12 +113,12 @@ async function purgeExpired(session: LockedSession, request: PurgeRequest, tally
         details: ended.fields,
       });
     }
-    // Somebody may have put a hold on a row since.
-    if ((await newestHold(connection)) !== held.newestHold) {
+    // Somebody may have put a hold on a row, or changed one, since.
+    if ((await newestHold(connection)) !== held.newestHold || performance.now() - heldSince > holdsAgeMaxMs) {
       held = await HeldBatches.read(connection);
-      expired.recheck = true;
+      heldSince = performance.now();
     }
-    if (expired.recheck && (await held.isHeld(() => session.stores.get(batch.store), batch))) {
+    if (await held.isHeld(() => session.stores.get(batch.store), batch)) {
       tally.add(batch, 'held');
       continue;
     }
@@ -129,8 +132,6 @@ async function purgeExpired(session: LockedSession, request: PurgeRequest, tally
 interface Expired {
   readonly ids: readonly string[];
   readonly held: HeldBatches;
-  /** Holds were made after these batches were looked through. */
-  recheck: boolean;
 }
 
 /**
@@ -168,7 +169,7 @@ async function expiredBatches(session: ArchiveSession, request: PurgeRequest, ta
     ),
   );
   budget.spend(rows);
-  return { ids, held, recheck: false };
+  return { ids, held };
 
   async function heldIds(candidates: readonly string[]): Promise<ReadonlySet<string>> {
     const kept = new Set<string>();

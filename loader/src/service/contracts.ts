@@ -6,18 +6,9 @@ import type { ServiceSettings } from '../settings-service.ts';
 import type { Records } from './api/records.ts';
 import type { FactSource } from './facts.ts';
 import type { Leadership } from './leadership.ts';
+import type { Outbox } from './outbox/outbox.ts';
 import type { Principal } from './roles.ts';
-import type {
-  RunOrder,
-  RunProgress,
-  RunRecord,
-  RunResult,
-  RunSpec,
-  RunState,
-  RunTarget,
-  RunTask,
-  RunTrigger,
-} from './run-types.ts';
+import type { RunOrder, RunRecord, RunResult, RunSpec, RunState, RunTarget, RunTask, RunTrigger } from './run-types.ts';
 import type { Authenticator } from './security/authenticator.ts';
 
 /*
@@ -87,7 +78,8 @@ export type RunRequest = Omit<RunOrder, 'databaseKey' | 'retryOf' | 'requestedBy
 };
 
 /**
- * Called in the transaction that ends a run (done, failed for good, cancelled), so that what it writes stands exactly if the end does.
+ * Called in the transaction that ends a run (done, failed for good, cancelled) or puts it back for another try, so that what it writes stands exactly if
+ * that does.
  * It must not wait for anything but this connection. Webhooks put their notices into the outbox here.
  */
 export type RunEndHook = (connection: Connection, run: RunRecord, result: RunResult) => Promise<void>;
@@ -189,11 +181,10 @@ export interface ServiceContext {
   readonly audit: Audit;
   readonly authenticator: Authenticator;
   readonly records: Records;
+  readonly outbox: Outbox;
   /** Milliseconds since 1970. */
   readonly now: () => number;
   readonly output: Output;
   /** Fires when the service is to end. */
   readonly signal: AbortSignal;
 }
-
-export type { RunProgress };

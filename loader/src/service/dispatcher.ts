@@ -2,15 +2,14 @@ import type { Fields, Level, Output, Progress } from '@tableset/common/output/ou
 import type { RunEndHook, RunListener, StateDatabase, Targets } from './contracts.ts';
 import { serviceError } from './errors.ts';
 import type { Leadership } from './leadership.ts';
+import { timedOut, writeEnd } from './run-end.ts';
 import { asAppError, runError } from './run-error.ts';
 import {
   claimRun,
-  endRun,
   leaseSeconds,
   type OpenRun,
   openRuns,
   renewLease,
-  requeueRun,
   takeOverRun,
   writeProgress,
 } from './run-registry.ts';
@@ -133,6 +132,8 @@ export class Dispatcher {
   async close(deadlineMs: number): Promise<boolean> {
     this.#closed = true;
     await this.#polling;
+    // Jobs go on by themselves, and the next leader adopts them at once: there is nothing to wait for.
+    if (this.#parts.runner.kind === 'job') for (const active of this.#active.values()) active.handle?.release();
     const all = () => Promise.all(Array.from(this.#active.values(), ({ settled }) => settled));
     let timer: NodeJS.Timeout | undefined;
     const deadline = new Promise<'late'>((resolve) => {
@@ -141,10 +142,7 @@ export class Dispatcher {
     const drained = (await Promise.race([all(), deadline])) !== 'late';
     clearTimeout(timer);
     if (!drained) {
-      for (const active of this.#active.values()) {
-        if (this.#parts.runner.kind === 'job') active.handle?.release();
-        else active.handle?.stop('shutdown', stopGraceMs);
-      }
+      for (const active of this.#active.values()) active.handle?.stop('shutdown', stopGraceMs);
       await all();
     }
     if (this.#timer) clearTimeout(this.#timer);
@@ -297,10 +295,11 @@ export class Dispatcher {
     if (active.timer) clearTimeout(active.timer);
     const { output } = this.#parts;
     const deadline = performance.now() + endTriesMs;
-    const verdict = active.timedOut && result.state !== 'done' ? this.#timeout(result) : result;
+    const verdict = active.timedOut ? timedOut(result, this.#parts.runTimeoutSeconds) : result;
     for (let attempt = 0; ; attempt++) {
       try {
-        await this.#write(active.run, verdict);
+        const written = await writeEnd(this.#parts, active.run, verdict);
+        if (written) this.#tell(written.kind, written.run);
         break;
       } catch (error) {
         const { code, message } = asAppError(error);
@@ -312,59 +311,6 @@ export class Dispatcher {
     }
     this.#active.delete(active.run.id);
     this.wake();
-  }
-
-  #timeout(result: RunResult): RunResult {
-    const summary = result.state === 'failed' || result.state === 'cancelled' ? result.summary : null;
-    const seconds = this.#parts.runTimeoutSeconds;
-    const error = serviceError('SERVICE_RUN_TIMEOUT', `the run took longer than ${seconds} s`);
-    return { state: 'failed', error: runError(error), summary };
-  }
-
-  async #write(run: RunRecord, result: RunResult): Promise<void> {
-    const { database, endHooks, output } = this.#parts;
-    if (result.state === 'released') return;
-    const again = this.#retryPause(run, result);
-    if (result.state === 'stopped' || again !== null) {
-      const error = result.state === 'failed' ? result.error : null;
-      const requeued = await database.use((connection) =>
-        requeueRun(connection, run, { afterSeconds: again ?? 0, countsAsTry: again !== null, error }),
-      );
-      if (!requeued) return;
-      const fields = {
-        run: run.id,
-        attempt: run.attempt,
-        ...(error ? { code: error.code, error: error.message } : {}),
-      };
-      if (error) output.event('warn', 'run failed and is tried again', { ...fields, afterSeconds: again });
-      else output.event('info', 'run stopped and goes back into the queue', fields);
-      return this.#tell('queued', requeued);
-    }
-    const { state, summary } = result;
-    const error = result.state === 'done' ? null : result.error;
-    const ended = await database.transaction(async (connection) => {
-      const written = await endRun(connection, run, { state, summary, error, logTail: result.logTail ?? null });
-      if (written) for (const hook of endHooks) await hook(connection, written, result);
-      return written;
-    });
-    if (!ended) return output.event('warn', 'another replica has taken a run over', { run: run.id });
-    const fields = {
-      run: run.id,
-      task: run.task,
-      outcome: summary?.outcome ?? state,
-      seconds: summary?.seconds ?? null,
-    };
-    if (error)
-      output.event('error', 'run failed', { ...fields, code: error.code, error: error.message, hint: error.hint });
-    else output.event('info', 'run ended', { ...fields, tables: summary?.tables ?? [] });
-    this.#tell('ended', ended);
-  }
-
-  /** Seconds until the next try; null: there is none. */
-  #retryPause(run: RunRecord, result: RunResult): number | null {
-    if (result.state !== 'failed' || (result.error.exit !== 1 && result.error.exit !== 75)) return null;
-    if (run.attempt >= run.attemptsMax) return null;
-    return Math.min(this.#parts.runRetrySeconds * 2 ** (run.attempt - 1), 3600);
   }
 
   #tell(kind: 'queued' | 'started' | 'progress' | 'ended', run: RunRecord): void {

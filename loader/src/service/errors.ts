@@ -90,6 +90,11 @@ export const serviceErrors = {
     cause: 'This address has made too many requests.',
     remedy: 'Try again after the seconds that Retry-After says; RATE_LIMIT_PER_MINUTE sets the limit.',
   },
+  SERVICE_NOT_READY: {
+    exit: exitCodes.transient,
+    cause: 'The tables of the service are not there yet.',
+    remedy: 'Try again; if it stays so, grant what docs/service.md lists, and look at the log.',
+  },
   SERVICE_SHUTTING_DOWN: {
     exit: exitCodes.transient,
     cause: 'The service is ending and takes no orders.',
@@ -109,6 +114,31 @@ export const serviceErrors = {
     exit: exitCodes.transient,
     cause: 'The worker of a run ended without a result, for example for want of memory.',
     remedy: 'Look at the log; give the service more memory, or WORKER=job with limits of its own.',
+  },
+  SERVICE_WORKER_NOT_STARTED: {
+    exit: exitCodes.transient,
+    cause: 'The pod of a worker Job did not start in time: no node has room, or its image or a Secret is missing.',
+    remedy: 'The message has what Kubernetes says; mend it, or look at the events of the namespace.',
+  },
+  SERVICE_WORKER_STALE: {
+    exit: exitCodes.refused,
+    cause: 'A worker was started for a run that has ended, or that another worker has been given.',
+    remedy: 'Nothing: it has changed nothing. `loader work` is for the Jobs that the service makes.',
+  },
+  SERVICE_WORKER_TEMPLATE: {
+    exit: exitCodes.usage,
+    cause: 'WORKER_TEMPLATE_FILE holds no Job that runs can be made from.',
+    remedy: 'Take the one that the chart makes: a Job with one container named database-load and no arguments.',
+  },
+  SERVICE_CLUSTER_UNAVAILABLE: {
+    exit: exitCodes.transient,
+    cause: 'The API server of Kubernetes does not answer, or not in time.',
+    remedy: 'Nothing by hand if it passes; else see that the pod may reach the API server (NetworkPolicy).',
+  },
+  SERVICE_CLUSTER_REFUSED: {
+    exit: exitCodes.refused,
+    cause: 'The API server of Kubernetes refuses what the service asks of it: rights, a quota, or an admission rule.',
+    remedy: "Compare the service account's Role with docs/service.md; the message has the server's reason.",
   },
   SERVICE_RUN_TIMEOUT: {
     exit: exitCodes.refused,

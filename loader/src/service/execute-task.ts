@@ -73,7 +73,9 @@ async function taskSummary(spec: RunSpec, config: LoadConfig, output: Output, si
   const tasks = chosen(config.archive, run.tables, 'archive');
   if (task === 'archive') {
     const { runArchive } = await import('../archive/run-archive.ts');
-    const result = await runArchive({ ...common, tasks: archiveTasks(tasks), shards: null, dryRun: false });
+    const enabled = tasks.filter((each) => each.enabled);
+    const event = options.key === undefined ? {} : await eventRequest(config, enabled, options.key, database, signal);
+    const result = await runArchive({ ...common, tasks: enabled, shards: null, dryRun: false, ...event });
     return { outcome: result.outcome, tables: fields(result.tables) };
   }
   const chosenByName = run.tables !== null;
@@ -101,9 +103,23 @@ async function taskSummary(spec: RunSpec, config: LoadConfig, output: Output, si
 /** As `loader verify --drill` has it. */
 const drillSample = 3;
 
-/** Those that are enabled. */
-function archiveTasks(tasks: readonly ArchiveTask[]): readonly ArchiveTask[] {
-  return tasks.filter((task) => task.enabled);
+/** One row by its key, with its children. */
+async function eventRequest(
+  config: LoadConfig,
+  [task, ...others]: readonly ArchiveTask[],
+  key: readonly string[],
+  database: RunSpec['database'],
+  signal: AbortSignal,
+) {
+  if (!task || others.length > 0) throw commonError('SETTING_INVALID', 'a key belongs to one table that is enabled');
+  const { eventTask } = await import('./api/event-task.ts');
+  // Somebody waits for this one row: it is no reason to wait for the night.
+  const limits = { ...config.limits, window: null };
+  return {
+    config: { ...config, limits, webhooks: [] },
+    tasks: [await eventTask(task, key, database, signal)],
+    byKey: true,
+  };
 }
 
 async function restoreSummary(

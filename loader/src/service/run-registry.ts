@@ -100,7 +100,7 @@ export async function takeOverRun(connection: Connection, run: RunRecord, owner:
 /** Says that the owner lives. False: the run is no longer its own. */
 export async function renewLease(connection: Connection, run: RunRecord, worker: string | null): Promise<boolean> {
   const { affectedRows } = await connection.run(
-    `UPDATE tableset_service_runs SET lease_until = UTC_TIMESTAMP(6) + INTERVAL ${leaseSeconds} SECOND, worker = ? WHERE id = ? AND state = 'running' AND token = ?`,
+    `UPDATE tableset_service_runs SET lease_until = UTC_TIMESTAMP(6) + INTERVAL ${leaseSeconds} SECOND, worker = COALESCE(?, worker) WHERE id = ? AND state = 'running' AND token = ?`,
     [worker, run.id, run.token],
   );
   return affectedRows === 1;

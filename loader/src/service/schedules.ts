@@ -112,6 +112,8 @@ interface Entry {
   notedMs: number;
   /** Nothing is due before. */
   quietUntilMs: number;
+  /** That the queue is full was told of this due time. */
+  delayedMs: number;
 }
 
 /**
@@ -195,7 +197,7 @@ export class Scheduler implements Schedules, Disposable {
     const same = row?.['cron'] === patternOf(schedule);
     const left = same ? Date.parse(isoTime(String(row['checked_at'])) ?? '') : now();
     const checkedMs = Math.min(now(), Math.max(left, now() - missedRunSeconds * 1000));
-    const entry = { schedule, target, checkedMs, notedMs: 0, quietUntilMs: 0 };
+    const entry = { schedule, target, checkedMs, notedMs: 0, quietUntilMs: 0, delayedMs: 0 };
     if (!same) await this.#note(entry);
     return entry;
   }
@@ -225,8 +227,10 @@ export class Scheduler implements Schedules, Disposable {
   }
 
   /** @returns false if it is to be tried again at the next look */
-  async #enqueue({ schedule: { task }, target }: Entry, due: Date): Promise<boolean> {
+  async #enqueue(entry: Entry, due: Date): Promise<boolean> {
     const { queue, output } = this.#parts;
+    const { schedule, target } = entry;
+    const { task } = schedule;
     const at = due.toISOString();
     const idempotencyKey = `${task}:${targetText(target)}:${at}`;
     const options = task === 'verify' ? { drill: true } : {};
@@ -239,7 +243,10 @@ export class Scheduler implements Schedules, Disposable {
       by: scheduler,
       idempotencyKey,
     });
-    if (result.outcome === 'full') output.event('warn', 'a scheduled run waits: the queue is full', { task, due: at });
+    if (result.outcome === 'full' && entry.delayedMs !== due.getTime()) {
+      entry.delayedMs = due.getTime();
+      output.event('warn', 'a scheduled run waits: the queue is full', { task, target: targetText(target), due: at });
+    }
     return result.outcome !== 'full' && result.outcome !== 'closed';
   }
 

@@ -22,7 +22,7 @@ import { createServer } from './http/server.ts';
 import { openBackgroundCalls } from './inline/background-calls.ts';
 import { openThreadRunner } from './inline/thread-runner.ts';
 import { alone, type Leadership } from './leadership.ts';
-import { openOutbox } from './outbox/outbox.ts';
+import { type Outbox, openOutbox } from './outbox/outbox.ts';
 import { outboxRoutes } from './outbox/routes.ts';
 import { outboxTables } from './outbox/tables.ts';
 import { pageRoutes } from './page/routes.ts';
@@ -45,8 +45,6 @@ export interface ServeRequest {
   readonly output: Output;
   /** SIGTERM: stop taking orders, and end what runs. */
   readonly signal: AbortSignal;
-  /** Told where it listens. */
-  readonly onListening?: (address: string) => void;
 }
 
 export interface ServeOutcome {
@@ -64,87 +62,20 @@ const pruneMs = 3_600_000;
  */
 export async function serve(request: ServeRequest): Promise<ServeOutcome> {
   const { settings, output, signal } = request;
-  const schedules = readSchedules(settings);
-  const authenticator = await openAuthenticator(settings, (message, fields) => output.event('warn', message, fields));
   await using stack = new AsyncDisposableStack();
-  const configFile = stack.use(await openConfig(request));
-  // Outlives the signal: the end of each run has to be written.
-  const lifetime = new AbortController();
-  const database = stack.use(openStateDatabase(request.databaseSettings, lifetime.signal));
-  const replica = settings.podName ?? hostname();
-  const leadership = stack.use(await openLeadership(request, database, replica));
-  const runner = stack.use(await openRunner(request, database, replica));
-  const calls = stack.use(openBackgroundCalls());
-  const outbox = stack.use(openOutbox());
-  const metrics = openMetrics();
-  const records = openRecords(database, settings, configFile, output);
-  const { temporaryDirectory } = settings;
-  const targets = openTargets({ configFile, databaseSettings: request.databaseSettings, records, temporaryDirectory });
-  const endHooks = [outbox.hook];
-  const dispatcher = new Dispatcher({
-    database,
-    targets,
-    runner,
-    leadership,
-    owner: `${replica}/${randomUUID().slice(0, 8)}`,
-    endHooks,
-    listeners: [metrics.listener],
-    runRetrySeconds: settings.runRetrySeconds,
-    runTimeoutSeconds: settings.runTimeoutSeconds,
-    output,
-  });
-  const { queueSize, runAttempts } = settings;
-  const queue = openRunQueue({ database, targets, dispatcher, audit, endHooks, queueSize, runAttempts });
-  const scheduler = stack.use(
-    new Scheduler({
-      schedules,
-      database,
-      configFile,
-      targets,
-      queue,
-      leadership,
-      jitterSeconds: settings.scheduleJitterSeconds,
-      missedRunSeconds: settings.missedRunSeconds,
-      now: Date.now,
-      output,
-    }),
-  );
-  const registry = openRegistry(database);
-  let tablesMade = false;
-  const service: ServiceContext = {
-    settings,
-    databaseSettings: request.databaseSettings,
-    version: request.version,
-    replica,
-    startedAt: new Date(),
-    database,
-    configFile,
-    targets,
-    registry,
-    queue,
-    facts: openFacts(database, registry),
-    tablesReady: () => tablesMade,
-    schedules: scheduler,
-    leadership,
-    calls,
-    audit,
-    authenticator,
-    records,
-    now: Date.now,
-    output,
-    signal,
-  };
-  const close = await listen(service, authenticator, metrics, request.onListening);
-  const begun = whenTablesAreMade(database, service, () => {
-    tablesMade = true;
+  const parts = await openParts(request, stack);
+  const { service, dispatcher, scheduler, outbox } = parts;
+  const close = await listen(parts);
+  const begun = whenTablesAreMade(service, () => {
+    parts.tablesMade = true;
     dispatcher.start();
     scheduler.start();
-    outbox.start(service);
+    outbox.start();
   });
-  const stopWatching = watchForSignals(configFile);
+  const stopWatching = watchForSignals(parts.configFile);
   const pruning = setInterval(() => void prune(service), pruneMs);
   await aborted(signal);
-  output.event('info', 'the service is ending', { running: queue.running.length });
+  output.event('info', 'the service is ending', { running: dispatcher.running.length });
   stopWatching();
   clearInterval(pruning);
   scheduler[Symbol.dispose]();
@@ -153,6 +84,74 @@ export async function serve(request: ServeRequest): Promise<ServeOutcome> {
   await close();
   await outbox[Symbol.asyncDispose]();
   return { outcome: drained ? 'done' : 'stopped' };
+}
+
+/** What `serve` works with. */
+interface Parts {
+  readonly service: ServiceContext;
+  readonly configFile: WatchedConfig;
+  readonly authenticator: Authenticator;
+  readonly dispatcher: Dispatcher;
+  readonly scheduler: Scheduler;
+  readonly outbox: Outbox;
+  readonly metrics: Metrics;
+  tablesMade: boolean;
+}
+
+/** Makes every part; nothing of it works yet. */
+async function openParts(request: ServeRequest, stack: AsyncDisposableStack): Promise<Parts> {
+  const { settings, output, signal, databaseSettings, version } = request;
+  const schedules = readSchedules(settings);
+  const authenticator = await openAuthenticator(settings, (message, fields) => output.event('warn', message, fields));
+  const configFile = stack.use(await openConfig(request));
+  // Outlives the signal: the end of each run has to be written.
+  const lifetime = new AbortController();
+  stack.defer(() => lifetime.abort());
+  const database = stack.use(openStateDatabase(databaseSettings, lifetime.signal));
+  const replica = settings.podName ?? hostname();
+  const leadership = stack.use(await openLeadership(request, database, replica));
+  const runner = stack.use(await openRunner(request, database, replica));
+  const calls = stack.use(openBackgroundCalls());
+  const outbox = stack.use(openOutbox({ settings, database, configFile, leadership, output }));
+  const metrics = openMetrics();
+  const records = openRecords(database, settings, configFile, output);
+  const { temporaryDirectory, queueSize, runAttempts, runRetrySeconds, runTimeoutSeconds } = settings;
+  const targets = openTargets({ configFile, databaseSettings, records, temporaryDirectory });
+  const endHooks = [outbox.hook];
+  const dispatcher = new Dispatcher({
+    ...{ database, targets, runner, leadership, endHooks, runRetrySeconds, runTimeoutSeconds, output },
+    owner: `${replica}/${randomUUID().slice(0, 8)}`,
+    listeners: [metrics.listener],
+  });
+  const queue = openRunQueue({ database, targets, dispatcher, audit, endHooks, queueSize, runAttempts });
+  const { scheduleJitterSeconds: jitterSeconds, missedRunSeconds } = settings;
+  const scheduler = stack.use(
+    new Scheduler({
+      ...{ schedules, database, configFile, targets, queue, leadership, jitterSeconds, missedRunSeconds, output },
+      now: Date.now,
+    }),
+  );
+  const registry = openRegistry(database);
+  const service: ServiceContext = {
+    ...{ settings, databaseSettings, version, replica, database, configFile, targets, registry, queue, leadership },
+    ...{ calls, audit, authenticator, records, outbox, output, signal },
+    startedAt: new Date(),
+    facts: openFacts(database, registry),
+    tablesReady: () => parts.tablesMade,
+    schedules: scheduler,
+    now: Date.now,
+  };
+  const parts: Parts = {
+    service,
+    configFile,
+    authenticator,
+    dispatcher,
+    scheduler,
+    outbox,
+    metrics,
+    tablesMade: false,
+  };
+  return parts;
 }
 
 async function openConfig({ settings, output, env }: ServeRequest): Promise<WatchedConfig> {
@@ -182,12 +181,7 @@ async function openRunner(request: ServeRequest, database: ConnectionPool, repli
 }
 
 /** @returns what closes the server again */
-async function listen(
-  service: ServiceContext,
-  authenticator: Authenticator,
-  metrics: Metrics,
-  onListening: ServeRequest['onListening'],
-): Promise<() => Promise<void>> {
+async function listen({ service, authenticator, metrics }: Parts): Promise<() => Promise<void>> {
   const { settings, output } = service;
   const all: readonly Route[] = [
     ...coreRoutes(metrics, service.version, () => all),
@@ -201,7 +195,6 @@ async function listen(
   try {
     const address = await app.listen({ host, port });
     output.event('info', 'listening', { address });
-    onListening?.(address);
   } catch (cause) {
     const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown error';
     throw serviceError('SERVICE_ADDRESS_IN_USE', `the service cannot listen on ${host}:${port} (${code})`, { cause });
@@ -212,8 +205,8 @@ async function listen(
 }
 
 /** Makes the tables as soon as the database lets it, then begins. Ends early when the service does. */
-async function whenTablesAreMade(database: ConnectionPool, service: ServiceContext, begin: () => void): Promise<void> {
-  const { signal, output } = service;
+async function whenTablesAreMade(service: ServiceContext, begin: () => void): Promise<void> {
+  const { signal, output, database } = service;
   const tables = [...coreTables, ...apiTables, ...outboxTables];
   for (let told = ''; !signal.aborted; ) {
     try {

@@ -42,6 +42,7 @@ export const coreTables: readonly ServiceTable[] = [
       summary LONGTEXT NULL COMMENT 'JSON',
       error TEXT NULL COMMENT 'JSON: code, message, hint, exit',
       log_tail TEXT NULL,
+      worker_result MEDIUMTEXT NULL COMMENT 'JSON: how its worker Job says that it ended, before that is written down',
       retry_of BIGINT UNSIGNED NULL,
       UNIQUE KEY idempotency_key (idempotency_key),
       KEY state (state, id),

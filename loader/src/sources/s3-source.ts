@@ -54,7 +54,8 @@ async function connect(settings: S3Settings, timing: TransferTiming): Promise<St
     forcePathStyle: settings.forcePathStyle,
     // One try each: the transfer counts tries itself, together with those after a break in the middle.
     maxAttempts: 1,
-    requestHandler: { connectionTimeout: timing.connectTimeoutMs, requestTimeout: timing.responseTimeoutMs },
+    // Silence ends an attempt; the client's own limit on a whole request would only be logged.
+    requestHandler: { connectionTimeout: timing.connectTimeoutMs, socketTimeout: timing.responseTimeoutMs },
     ...(settings.endpoint === undefined ? {} : { endpoint: settings.endpoint }),
     ...(settings.region === undefined ? {} : { region: settings.region }),
   };

@@ -2,14 +2,11 @@ import { createHash, type Hash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { AppError } from '@tableset/common/errors.ts';
 import type { FileSettings } from '../config/archive-config.ts';
-import { type CanonicalRow, rowHash } from '../core/archive/canonical.ts';
-import { keyCell } from '../core/archive/key-columns.ts';
 import { type Manifest, type ManifestTable, manifestFormat } from '../core/archive/manifest.ts';
 import type { RandomAccessInput } from '../core/encoded-rows.ts';
 import { loaderError } from '../errors.ts';
-import { cellKind } from './formats/cell-kind.ts';
 import type { FileFormat } from './formats/file-format.ts';
-import type { BatchName, StoredFile, StoredHash } from './store.ts';
+import type { BatchName, StoredFile } from './store.ts';
 
 /*
  * What stores of files share: `<root table>/<batch>/<archive name>.<ending>` for each table of a batch, and `manifest.json` beside
@@ -97,24 +94,6 @@ export function damaged(store: string, batch: BatchName, how: string, cause?: un
   });
 }
 
-/** The hashes of rows that were read back, with their keys. */
-export async function* hashesOf(
-  rows: AsyncIterable<readonly CanonicalRow[]>,
-  table: ManifestTable,
-): AsyncGenerator<readonly StoredHash[], void> {
-  const binary = table.columns.map((column) => cellKind(column.type).kind === 'bytes');
-  const places = table.key.map((name) => table.columns.findIndex((column) => column.name === name));
-  for await (const batch of rows) {
-    yield batch.map((row) => ({
-      key: places.map((place) => {
-        const cell = row[place] ?? null;
-        return keyCell(binary[place] || cell === null ? cell : cell.toString());
-      }),
-      hash: rowHash(row, binary),
-    }));
-  }
-}
-
 /** Writes bytes to an open file as they come and counts them. */
 export async function writeAll(
   handle: FileHandle,
@@ -159,13 +138,13 @@ export async function digestFile(
   }
 }
 
-/** The rows of an open file that has proved to be the one of the manifest. */
-export async function* decodeFile(
+/** What is read of an open file, once it has proved to be the one of the manifest. */
+export async function* readFile<T>(
   handle: FileHandle,
   file: StoredFile,
-  table: ManifestTable,
   context: { readonly store: string; readonly batch: BatchName; readonly signal: AbortSignal },
-): AsyncGenerator<readonly CanonicalRow[], void> {
+  read: (format: FileFormat, input: RandomAccessInput) => AsyncIterable<T>,
+): AsyncGenerator<T, void> {
   const { store, batch, signal } = context;
   const found = await digestFile(handle, signal);
   if (found.bytes !== file.bytes || found.sha256 !== file.sha256) {
@@ -177,7 +156,7 @@ export async function* decodeFile(
   }
   const format = await formatOf(file.name);
   try {
-    for await (const rows of format.decode(fileInput(handle, file), table)) {
+    for await (const rows of read(format, fileInput(handle, file))) {
       signal.throwIfAborted();
       yield rows;
     }

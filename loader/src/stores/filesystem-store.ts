@@ -6,20 +6,20 @@ import type { StoreSettings } from '../config/archive-config.ts';
 import type { ArchivedTable } from '../core/archive/archive-set.ts';
 import type { CanonicalRow } from '../core/archive/canonical.ts';
 import type { Manifest, ManifestTable } from '../core/archive/manifest.ts';
+import type { RandomAccessInput } from '../core/encoded-rows.ts';
 import { loaderError } from '../errors.ts';
 import { systemCode } from '../sources/failure.ts';
 import {
   batchFolder,
   damaged,
-  decodeFile,
   digestFile,
   formatFor,
-  hashesOf,
   isBatchId,
   manifestName,
   manifestText,
   parseManifest,
   pathPart,
+  readFile,
   storedFile,
   writeAll,
 } from './file-batches.ts';
@@ -119,19 +119,28 @@ class FilesystemStore implements ArchiveStore {
     });
   }
 
-  async *hashes(batch: BatchName, table: ManifestTable): AsyncGenerator<readonly StoredHash[], void> {
-    yield* hashesOf(this.rows(batch, table), table);
+  hashes(batch: BatchName, table: ManifestTable): AsyncGenerator<readonly StoredHash[], void> {
+    return this.#read(batch, table, (format, input) => format.hashes(input, table));
   }
 
-  async *rows(batch: BatchName, table: ManifestTable): AsyncGenerator<readonly CanonicalRow[], void> {
+  rows(batch: BatchName, table: ManifestTable): AsyncGenerator<readonly CanonicalRow[], void> {
+    return this.#read(batch, table, (format, input) => format.decode(input, table));
+  }
+
+  async *#read<T>(
+    batch: BatchName,
+    table: ManifestTable,
+    read: (format: FileFormat, input: RandomAccessInput) => AsyncIterable<T>,
+  ): AsyncGenerator<T, void> {
     const file = storedFile(this.name, batch, table);
     const handle = await this.#open(batch, file.name);
     if (handle === null) throw damaged(this.name, batch, `${file.name} is not there`);
     await using _ = handle;
-    yield* this.#guarded(
-      `${file.name} of batch ${batch.id} cannot be read`,
-      decodeFile(handle, file, table, { store: this.name, batch, signal: this.#signal }),
-    );
+    try {
+      yield* readFile(handle, file, { store: this.name, batch, signal: this.#signal }, read);
+    } catch (error) {
+      throw this.#failure(`${file.name} of batch ${batch.id} cannot be read`, error);
+    }
   }
 
   async manifest(batch: BatchName): Promise<Manifest | null> {
@@ -247,14 +256,6 @@ class FilesystemStore implements ArchiveStore {
         throw error;
       }
     });
-  }
-
-  async *#guarded<T>(what: string, items: AsyncIterable<T>): AsyncGenerator<T, void> {
-    try {
-      yield* items;
-    } catch (error) {
-      throw this.#failure(what, error);
-    }
   }
 
   async #guard<T>(what: string, work: () => Promise<T>): Promise<T> {

@@ -1,10 +1,9 @@
+import { isDeepStrictEqual } from 'node:util';
 import { connect } from '@tableset/common/database/connect.ts';
-import { type Connection, explainDatabaseError, type Value } from '@tableset/common/database/connection.ts';
-import { classifyFault, serverErrno } from '@tableset/common/database/errno.ts';
+import type { Connection, Value } from '@tableset/common/database/connection.ts';
 import { quoteTable } from '@tableset/common/database/quoting.ts';
 import { readTableDefinition } from '@tableset/common/database/read-table.ts';
 import type { ColumnDefinition } from '@tableset/common/database/table-definition.ts';
-import { AppError } from '@tableset/common/errors.ts';
 import type { Fields } from '@tableset/common/output/output.ts';
 import type { DatabaseSettings } from '@tableset/common/settings/database.ts';
 import type { StoreSettings } from '../config/archive-config.ts';
@@ -13,7 +12,9 @@ import { type CanonicalRow, cellExpression, isBinaryColumn, rowHashExpression } 
 import { keyCell } from '../core/archive/key-columns.ts';
 import type { Manifest, ManifestTable } from '../core/archive/manifest.ts';
 import { loaderError } from '../errors.ts';
+import { damaged } from './file-batches.ts';
 import { keepAlive, readCells } from './mysql-store-cells.ts';
+import { digits, orMissing, storeFailure } from './mysql-store-errors.ts';
 import { checkServer, isSameServer } from './mysql-store-open.ts';
 import { prepareTables } from './mysql-store-prepare.ts';
 import { writeRows } from './mysql-store-write.ts';
@@ -123,7 +124,10 @@ export class MysqlStore implements ArchiveStore {
     await this.#guard(`batch ${batch.id} cannot be sealed`, async () => {
       if (this.#writing !== batch.id) {
         // Called again after it was done, or after its transaction was lost.
-        if (await this.manifest(batch)) return;
+        const sealed = await this.manifest(batch);
+        if (sealed && isDeepStrictEqual(sealed, manifest)) return;
+        if (sealed)
+          throw damaged(this.name, batch, 'it is sealed already with another manifest, which was left as it is');
         throw loaderError(
           'STORE_UNAVAILABLE',
           `store ${this.name}: the rows of batch ${batch.id} were lost before it was sealed`,
@@ -182,7 +186,7 @@ export class MysqlStore implements ArchiveStore {
   async manifest(batch: BatchName): Promise<Manifest | null> {
     return await this.#guard(`the manifest of batch ${batch.id} cannot be read`, async () => {
       const connection = await this.#forReading();
-      const row = await this.#orMissing(
+      const row = await orMissing(
         connection.row(`SELECT manifest FROM ${this.#table('tableset_manifests')} WHERE batch = ${digits(batch.id)}`),
       );
       // Only this program writes manifests.
@@ -195,7 +199,7 @@ export class MysqlStore implements ArchiveStore {
     for (let after = '0'; ; ) {
       const ids: readonly string[] = await this.#guard('its batches cannot be listed', async () => {
         const connection = await this.#forReading();
-        const rows = await this.#orMissing(
+        const rows = await orMissing(
           connection.rows(
             `SELECT CAST(batch AS CHAR) AS id FROM ${this.#table('tableset_manifests')} WHERE root_table = ? AND batch > ${after} ORDER BY batch LIMIT ${page}`,
             [rootTable],
@@ -216,7 +220,7 @@ export class MysqlStore implements ArchiveStore {
       await connection.run('START TRANSACTION');
       for (const name of ['tableset_manifests', ...new Set(tables.map((table) => table.archiveName))]) {
         const column = name === 'tableset_manifests' ? 'batch' : 'tableset_batch';
-        await this.#orMissing(connection.run(`DELETE FROM ${this.#table(name)} WHERE ${column} = ${digits(batch.id)}`));
+        await orMissing(connection.run(`DELETE FROM ${this.#table(name)} WHERE ${column} = ${digits(batch.id)}`));
       }
       await connection.run('COMMIT');
     });
@@ -237,7 +241,7 @@ export class MysqlStore implements ArchiveStore {
       const connection = await this.#forReading();
       yield* readCells(connection, sql, values, expressions.length, this.#context.signal);
     } catch (error) {
-      throw this.#failure(`batch ${batch.id} cannot be read`, error);
+      throw storeFailure(this.name, `batch ${batch.id} cannot be read`, error);
     }
   }
 
@@ -313,40 +317,11 @@ export class MysqlStore implements ArchiveStore {
     if (!connection.lost) await connection.uninterrupted(() => connection.run('ROLLBACK'));
   }
 
-  /** Null where the table is not there yet. */
-  async #orMissing<T>(query: Promise<T>): Promise<T | null> {
-    try {
-      return await query;
-    } catch (error) {
-      if (classifyFault(error) === 'missing-table') return null;
-      throw error;
-    }
-  }
-
   async #guard<T>(what: string, work: () => Promise<T>): Promise<T> {
     try {
       return await work();
     } catch (error) {
-      throw this.#failure(what, error);
+      throw storeFailure(this.name, what, error);
     }
   }
-
-  /** The store is not the database that a run is about: what goes wrong with it is told as such. */
-  #failure(what: string, error: unknown): unknown {
-    if (error instanceof AppError && !error.code.startsWith('DATABASE_')) return error;
-    const explained = error instanceof AppError ? error : explainDatabaseError(error);
-    if (!explained) return error;
-    const errno = serverErrno(error);
-    return loaderError('STORE_UNAVAILABLE', `store ${this.name}: ${what}: ${explained.message}`, {
-      cause: error,
-      hint: explained.hint,
-      details: { store: this.name, code: explained.code, ...(errno === null ? {} : { errno }) },
-    });
-  }
-}
-
-/** An id stands in statements as a number: only digits may. */
-function digits(id: string): string {
-  if (!/^\d{1,20}$/.test(id)) throw new RangeError(`${JSON.stringify(id)} is no batch's id`);
-  return id;
 }

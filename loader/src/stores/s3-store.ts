@@ -3,17 +3,17 @@ import type { StoreSettings } from '../config/archive-config.ts';
 import type { ArchivedTable } from '../core/archive/archive-set.ts';
 import type { CanonicalRow } from '../core/archive/canonical.ts';
 import type { Manifest, ManifestTable } from '../core/archive/manifest.ts';
+import type { RandomAccessInput } from '../core/encoded-rows.ts';
 import {
   batchFolder,
   damaged,
-  decodeFile,
   formatFor,
-  hashesOf,
   isBatchId,
   manifestName,
   manifestText,
   parseManifest,
   pathPart,
+  readFile,
   storedFile,
   writeAll,
   writeWhole,
@@ -97,15 +97,23 @@ class S3Store implements ArchiveStore {
     await this.#objects.create(this.#key(batch, manifestName), file.path, digestOf(text));
   }
 
-  async *hashes(batch: BatchName, table: ManifestTable): AsyncGenerator<readonly StoredHash[], void> {
-    yield* hashesOf(this.rows(batch, table), table);
+  hashes(batch: BatchName, table: ManifestTable): AsyncGenerator<readonly StoredHash[], void> {
+    return this.#read(batch, table, (format, input) => format.hashes(input, table));
   }
 
-  async *rows(batch: BatchName, table: ManifestTable): AsyncGenerator<readonly CanonicalRow[], void> {
+  rows(batch: BatchName, table: ManifestTable): AsyncGenerator<readonly CanonicalRow[], void> {
+    return this.#read(batch, table, (format, input) => format.decode(input, table));
+  }
+
+  async *#read<T>(
+    batch: BatchName,
+    table: ManifestTable,
+    read: (format: FileFormat, input: RandomAccessInput) => AsyncIterable<T>,
+  ): AsyncGenerator<T, void> {
     const file = storedFile(this.name, batch, table);
     await using copy = await this.#objects.download(this.#key(batch, file.name));
     if (copy === null) throw damaged(this.name, batch, `${file.name} is not there`);
-    yield* decodeFile(copy.handle, file, table, { store: this.name, batch, signal: this.#signal });
+    yield* readFile(copy.handle, file, { store: this.name, batch, signal: this.#signal }, read);
   }
 
   async manifest(batch: BatchName): Promise<Manifest | null> {

@@ -9,6 +9,7 @@ import { serve } from './serve.ts';
 import { status } from './status.ts';
 import { validate } from './validate.ts';
 import { verify } from './verify.ts';
+import { work } from './work.ts';
 
 /** Every verb of the loader, in the order that help shows them. */
 export const loaderVerbs: readonly Verb[] = [
@@ -20,6 +21,7 @@ export const loaderVerbs: readonly Verb[] = [
   status,
   serve,
   retry,
+  work,
   validate,
   schema,
 ];

@@ -1,7 +1,7 @@
 import { AppError } from '@tableset/common/errors.ts';
 import { loaderError } from '../errors.ts';
 import { delay } from '../http/delay.ts';
-import { type AddressGuard, guardedLookup } from '../http/guarded-lookup.ts';
+import { type AddressGuard, type GuardOptions, guardedLookup } from '../http/guarded-lookup.ts';
 import { sendRequest } from '../http/request.ts';
 import { type Notice, signatureHeader } from './notice.ts';
 
@@ -21,6 +21,8 @@ export interface Delivery {
   readonly url: URL;
   readonly secret: string;
   readonly guard: AddressGuard | null;
+  /** All addresses of a name where there is a guard; the system's resolver by default. */
+  readonly resolve?: GuardOptions['resolve'];
   /** For one try as a whole. */
   readonly timeoutMs: number;
   readonly attempts: number;
@@ -38,7 +40,7 @@ export type DeliveryResult =
 export async function deliver(delivery: Delivery, notice: Notice, signal: AbortSignal): Promise<DeliveryResult> {
   const { attempts, timing } = delivery;
   for (let tries = 1; ; tries++) {
-    const answer = await attempt(delivery, notice, signal);
+    const answer = await tryDelivery(delivery, notice, signal);
     if (answer.kind === 'told') return { outcome: 'told' };
     if (answer.kind === 'refused') return { outcome: 'refused', reason: answer.reason, error: answer.error };
     if (tries >= attempts || signal.aborted) {
@@ -58,13 +60,19 @@ export async function deliver(delivery: Delivery, notice: Notice, signal: AbortS
   }
 }
 
-type Answer =
+/** What came of one try. */
+export type TryAnswer =
   | { readonly kind: 'told' }
   | { readonly kind: 'refused'; readonly reason: string; readonly error: unknown }
   | { readonly kind: 'again'; readonly reason: string; readonly error: unknown; readonly waitMs: number | null };
 
-async function attempt(delivery: Delivery, notice: Notice, signal: AbortSignal): Promise<Answer> {
-  const { url, secret, guard, name, timeoutMs, timing } = delivery;
+/** Sends one notice once. Never throws. */
+export async function tryDelivery(
+  delivery: Omit<Delivery, 'attempts'>,
+  notice: Notice,
+  signal: AbortSignal,
+): Promise<TryAnswer> {
+  const { url, secret, guard, resolve, name, timeoutMs, timing } = delivery;
   const deadline = AbortSignal.timeout(timeoutMs);
   try {
     const failure = (host: string) =>
@@ -84,7 +92,7 @@ async function attempt(delivery: Delivery, notice: Notice, signal: AbortSignal):
       signal: AbortSignal.any([signal, deadline]),
       // A connection of its own: one from the pool would have been made to an address that nobody checked.
       ownConnection: true,
-      ...(guard ? { lookup: guardedLookup(url, { guard, failure }) } : {}),
+      ...(guard ? { lookup: guardedLookup(url, { guard, failure, ...(resolve ? { resolve } : {}) }) } : {}),
     });
     // Only the status counts; a body of whatever length is not waited for.
     response.destroy();
@@ -100,7 +108,7 @@ async function attempt(delivery: Delivery, notice: Notice, signal: AbortSignal):
   }
 }
 
-function judge(status: number, retryAfter: string | undefined): Answer {
+function judge(status: number, retryAfter: string | undefined): TryAnswer {
   if (status >= 200 && status < 300) return { kind: 'told' };
   const reason = `it answered ${status}`;
   if (status === 408 || status === 425 || status === 429 || status >= 500) {

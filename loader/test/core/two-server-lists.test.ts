@@ -48,6 +48,9 @@ describe('lists of keys', () => {
     expect(
       keyList(tableOf('int'), rowsOf(Array.from({ length: 10_001 }, (_, at) => String(at * 2))), large),
     ).toBeNull();
+    const long = Array.from({ length: 500 }, (_, at) => String(at).padStart(400, '0'));
+    expect(keyList(tableOf('varbinary'), rowsOf(long), 128 * 1024)).toBeNull();
+    expect(keyList(tableOf('varbinary'), rowsOf(long), large)?.points).toHaveLength(500);
     expect(keyList(tableOf('varchar'), [], large)).toEqual({ points: [], runs: [] });
   });
 

@@ -55,8 +55,11 @@ export class ServiceFolder {
   }
 
   /** Starts `loader serve` on a port of its own, without schedules unless they are given, and waits until it listens. */
-  async start(environment: Readonly<Record<string, string>> = {}): Promise<Service> {
-    const service = new Service(this.#spawn(['serve'], environment));
+  async start(
+    environment: Readonly<Record<string, string>> = {},
+    words: readonly string[] = ['serve'],
+  ): Promise<Service> {
+    const service = new Service(this.#spawn(words, environment));
     onTestFinished(() => service.kill());
     await service.listening;
     return service;

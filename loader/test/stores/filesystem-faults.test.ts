@@ -134,6 +134,21 @@ test('fault 20: a batch is sealed by a second try after the first one failed at 
   expect(await rowsOf(store, batch, manifest)).toEqual(sample.rows);
 });
 
+test('fault 20: rows whose fsync has failed once are never sealed by a second try', async () => {
+  await using store = await openStore();
+  const batch = newBatch();
+  let failed = false;
+  await watchSync(async (handle) => {
+    if (failed || !(await handle.stat()).isFile()) return;
+    failed = true;
+    throw Object.assign(new Error('EIO: i/o error, fsync'), { code: 'EIO', syscall: 'fsync' });
+  });
+  const manifest = await write(store, batch);
+  await expect(store.seal(batch, manifest)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+  await expect(store.seal(batch, manifest)).rejects.toMatchObject({ code: 'ARCHIVE_VERIFY_FAILED' });
+  expect(await store.manifest(batch)).toBeNull();
+});
+
 test('fault 22: a name that is taken is never taken over', async () => {
   const [from, to] = [join(folder, 'from'), join(folder, 'to')];
   await writeFile(from, 'new');

@@ -68,6 +68,8 @@ test('fault 22: a file that is there with other content is left as it is', async
   const manifest = manifestOf(batch.id, [manifestTableOf(table, sample.rows, file)]);
   await expect(store.seal(batch, manifest)).rejects.toMatchObject({ code: 'ARCHIVE_VERIFY_FAILED', exit: 3 });
   expect(await readFile(join(path, 'orders.parquet'), 'utf8')).toBe('of someone else');
+  // The manifest has its name only after all others have theirs.
+  expect(await store.manifest(batch)).toBeNull();
 });
 
 test('fault 3: a seal that was stopped half-way is finished by the next', async () => {

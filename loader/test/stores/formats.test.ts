@@ -1,12 +1,13 @@
 import { parquetMetadata } from 'hyparquet';
 import { describe, expect, test } from 'vitest';
 import type { ArchivedTable } from '../../src/core/archive/archive-set.ts';
-import type { CanonicalRow } from '../../src/core/archive/canonical.ts';
+import { type CanonicalRow, isBinaryColumn } from '../../src/core/archive/canonical.ts';
+import { keyCell } from '../../src/core/archive/key-columns.ts';
 import { doubleText } from '../../src/stores/formats/cell-kind.ts';
 import type { FileFormat } from '../../src/stores/formats/file-format.ts';
 import { jsonlFormat } from '../../src/stores/formats/jsonl.ts';
 import { parquetFormat } from '../../src/stores/formats/parquet.ts';
-import { collect, columnOf, inBatches, manifestTableOf, rowOf, tableOf } from './tables.ts';
+import { collect, columnOf, hashesOfRows, inBatches, manifestTableOf, rowOf, tableOf } from './tables.ts';
 
 const label = { store: 'cold', batch: '7' };
 
@@ -23,13 +24,26 @@ async function encoded(format: FileFormat, table: ArchivedTable, rows: readonly 
   return Buffer.concat(parts);
 }
 
-async function decoded(format: FileFormat, bytes: Buffer, table: ArchivedTable): Promise<readonly CanonicalRow[]> {
-  const input = {
+function inputOf(bytes: Buffer) {
+  return {
     name: 'file',
     byteLength: bytes.length,
     read: async (start: number, end: number) => Buffer.from(bytes.subarray(start, end)),
   };
-  return await collect(format.decode(input, manifestTableOf(table, [], null)));
+}
+
+/** The rows, whose hashes must be those that the format gives without making rows. */
+async function decoded(format: FileFormat, bytes: Buffer, table: ArchivedTable): Promise<readonly CanonicalRow[]> {
+  const described = manifestTableOf(table, [], null);
+  const rows = await collect(format.decode(inputOf(bytes), described));
+  const hashes = await collect(format.hashes(inputOf(bytes), described));
+  const places = table.key.map((name) => table.columns.findIndex((column) => column.name === name));
+  const binary = table.columns.map(isBinaryColumn);
+  const keyOf = (row: CanonicalRow) => places.map((place) => keyCell(binary[place] ? row[place] : String(row[place])));
+  const wanted = hashesOfRows(table, rows).map((hash, at) => ({ key: keyOf(rows[at] ?? []), hash }));
+  // As text, since there may be many.
+  expect(JSON.stringify(hashes)).toBe(JSON.stringify(wanted));
+  return rows;
 }
 
 /** Types with edge values, which every format gives back byte by byte. */
@@ -158,6 +172,32 @@ describe('values that Parquet has no place for', () => {
     });
     expect(await decoded(jsonlFormat('zstd'), await encoded(jsonlFormat('zstd'), table, [row]), table)).toEqual([row]);
   });
+});
+
+test('a Parquet file that is damaged is an error, never other rows', async () => {
+  const table = tableOf('orders', [
+    columnOf('id', 'int', { nullable: false }),
+    columnOf('note', 'varchar(20)'),
+    columnOf('total', 'decimal(25,2)'),
+    columnOf('at', 'datetime(6)'),
+  ]);
+  const rows = Array.from({ length: 50 }, (_, at) =>
+    rowOf(String(at), at % 3 === 0 ? null : `note ${at}`, `${at}.50`, '2024-02-29 00:00:00.000001'),
+  );
+  const bytes = await encoded(parquetFormat('zstd'), table, rows);
+  const digest = (hashes: readonly { readonly hash: string }[]) => hashes.map(({ hash }) => hash).join();
+  const described = manifestTableOf(table, [], null);
+  const whole = digest(await collect(parquetFormat('zstd').hashes(inputOf(bytes), described)));
+  let errors = 0;
+  for (let at = 0; at < bytes.length; at += 7) {
+    const spoiled = Buffer.from(bytes);
+    spoiled[at] = (spoiled[at] ?? 0) ^ 0x55;
+    const found = await collect(parquetFormat('zstd').hashes(inputOf(spoiled), described)).then(digest, () => null);
+    if (found === null) errors++;
+    // Names, statistics and the like have no part in the rows; whatever has shows in their hashes.
+    else if (found !== whole) expect(found.split(',')).toHaveLength(50);
+  }
+  expect(errors).toBeGreaterThan(bytes.length / 28);
 });
 
 test('a Parquet file names its batch, its table and the fingerprint', async () => {

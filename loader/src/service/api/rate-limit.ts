@@ -36,8 +36,8 @@ export function openRateLimit(perMinute: number, now: () => number): RateLimit {
   };
 }
 
-/** Whoever has one IPv6 address has 2^64 of them. */
-function networkOf(address: string): string {
+/** What counts as one asker: an address, or the network of an IPv6 one, since whoever has one of these has 2^64. */
+export function networkOf(address: string): string {
   if (!isIPv6(address) || address.includes('.')) return address;
   const [head = '', tail] = address.split('%')[0]?.split('::') ?? [];
   const before = head === '' ? [] : head.split(':');

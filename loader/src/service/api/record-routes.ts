@@ -9,6 +9,11 @@ import { type RecordView, recordBodySchema, recordViewSchema } from './record-sc
 const tag = 'Archival configuration';
 const path = '/api/v1/config/archival';
 const params = z.strictObject({ id: idSchema });
+const conflict = { description: 'The table is archived by another record, or by the configuration file.' };
+const versioned = {
+  412: { description: 'It is another version by now.' },
+  428: { description: 'If-Match is missing.' },
+};
 
 export const recordRoutes: readonly Route[] = [
   route({
@@ -39,7 +44,10 @@ export const recordRoutes: readonly Route[] = [
     tag,
     access: 'admin',
     body: recordBodySchema,
-    responses: { 201: { description: 'The record; ETag has its version.', schema: recordViewSchema } },
+    responses: {
+      201: { description: 'The record; ETag has its version.', schema: recordViewSchema },
+      409: conflict,
+    },
     async handle({ body, principal, service }) {
       const record = await service.records.create(body, askerOf(principal));
       return { status: 201, headers: { etag: etagOf(record), location: `${path}/${record.id}` }, body: viewOf(record) };
@@ -66,7 +74,11 @@ export const recordRoutes: readonly Route[] = [
     access: 'admin',
     params,
     body: recordBodySchema,
-    responses: { 200: { description: 'The record as it is now.', schema: recordViewSchema } },
+    responses: {
+      200: { description: 'The record as it is now.', schema: recordViewSchema },
+      409: conflict,
+      ...versioned,
+    },
     async handle({ params: { id }, body, principal, request, service }) {
       const version = versionOf(request.headers['if-match']);
       const record = await service.records.update(id, body, version, askerOf(principal));
@@ -80,7 +92,7 @@ export const recordRoutes: readonly Route[] = [
     tag,
     access: 'admin',
     params,
-    responses: { 204: { description: 'It is gone.' } },
+    responses: { 204: { description: 'It is gone.' }, ...versioned },
     async handle({ params: { id }, principal, request, service }) {
       await service.records.remove(id, versionOf(request.headers['if-match']), askerOf(principal));
       return { status: 204 };

@@ -23,6 +23,8 @@ export const problemContentType = 'application/problem+json';
 export function statusOf(error: Pick<AppError, 'code' | 'exit'>): number {
   const known = statusByCode[error.code];
   if (known !== undefined) return known;
+  // Whatever is wrong with a database, whoever asks cannot mend it by asking otherwise.
+  if (error.code.startsWith('DATABASE_')) return 503;
   if (error.exit === 1 || error.exit === 75 || error.exit === 143) return 503;
   return error.exit === 3 ? 409 : 400;
 }

@@ -1,3 +1,4 @@
+import { isMissingTable } from '@tableset/common/database/ledger.ts';
 import { AppError } from '@tableset/common/errors.ts';
 import Fastify, {
   type FastifyError,
@@ -46,6 +47,8 @@ export function createServer(parts: ServerParts): FastifyInstance {
     routerOptions: { maxParamLength: 512 },
     // The routes check their input themselves, so that ajv is not loaded.
     schemaController: { compilersFactory: noCompilers },
+    // What is refused before there is a route: a path that cannot be decoded, or one with a part that is too long.
+    frameworkErrors: (error, request, reply) => sendProblem(fastifyProblem(error) ?? asAppError(error), request, reply),
   });
   // A page elsewhere can send text and forms to a service it must not reach, but not JSON without being asked about.
   app.removeContentTypeParser('text/plain');
@@ -61,7 +64,7 @@ export function createServer(parts: ServerParts): FastifyInstance {
     sendProblem(serviceError('SERVICE_NOT_FOUND', `there is no ${request.method} ${pathOf(request)}`), request, reply);
   });
   app.setErrorHandler((error: unknown, request, reply) => {
-    const known = fastifyProblem(error) ?? asAppError(error);
+    const known = fastifyProblem(error) ?? notReady(error, parts.service) ?? asAppError(error);
     if (known.code === 'INTERNAL')
       parts.service.output.event('error', 'a request failed', {
         request: request.id,
@@ -87,7 +90,7 @@ function addRoute(app: FastifyInstance, route: Route, { service, authenticator, 
         reply.header('retry-after', String(seconds));
         throw serviceError('SERVICE_RATE_LIMITED', 'this address has made too many requests');
       }
-      if (!route.forms && request.headers['content-type']?.startsWith(formType))
+      if (!route.forms && request.headers['content-type']?.toLowerCase().startsWith(formType))
         throw serviceError('SERVICE_MEDIA_TYPE', 'this route takes no forms');
       const principal = await admitted(route, request, authenticator);
       if (principal) principals.set(request, principal);
@@ -170,6 +173,12 @@ function sendProblem(error: AppError, request: FastifyRequest, reply: FastifyRep
 function serviceInternal(request: FastifyRequest): AppError {
   const entry = { exit: 1, cause: '', remedy: 'Look for the request in the log of the service.' } as const;
   return new AppError('INTERNAL', entry, `request ${request.id} failed`);
+}
+
+/** Before the service's tables are made, whatever needs them is to be asked for again. */
+function notReady(error: unknown, { tablesReady }: ServiceContext): AppError | null {
+  if (tablesReady() || !isMissingTable(error)) return null;
+  return serviceError('SERVICE_NOT_READY', 'the tables of the service are not made yet', { cause: error });
 }
 
 /** What fastify itself refuses. */

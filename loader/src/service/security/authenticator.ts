@@ -1,6 +1,6 @@
 import { commonError } from '@tableset/common/errors.ts';
 import type { ServiceSettings } from '../../settings-service.ts';
-import { openRateLimit } from '../api/rate-limit.ts';
+import { networkOf, openRateLimit } from '../api/rate-limit.ts';
 import { serviceError } from '../errors.ts';
 import type { Principal, Role } from '../roles.ts';
 import { type Clients, parseClients, provenClient, sameText } from './clients.ts';
@@ -43,7 +43,10 @@ export interface IssuedToken {
 
 const triggerTokenBytesMin = 16;
 const signingKeyBytesMin = 32;
-/** A client needs a token every few minutes; whoever asks more often guesses. */
+/**
+ * For one client from one address, so that behind a proxy nobody locks out all of them. A client needs a token every few minutes; whoever asks more often
+ * guesses.
+ */
 const tokensPerMinute = 30;
 
 /** It may trigger, and nothing else: routes that ask for a role do not take it. */
@@ -111,9 +114,9 @@ function openApi(settings: ServiceSettings, warn: Warn): Api | null {
       return { name: id, roles: new Set(roles.filter((role) => client.roles.has(role))) };
     },
     async issue({ client: id, secret, roles: asked, address }) {
-      const retryAfterSeconds = limit.take(address);
+      const retryAfterSeconds = limit.take(`${networkOf(address)} ${id}`);
       if (retryAfterSeconds !== null)
-        throw serviceError('SERVICE_RATE_LIMITED', 'this address has asked for too many tokens', {
+        throw serviceError('SERVICE_RATE_LIMITED', 'too many tokens were asked for this client from this address', {
           details: { retryAfterSeconds },
         });
       const client = provenClient(clients.value, id, secret);

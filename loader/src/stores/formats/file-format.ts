@@ -3,6 +3,7 @@ import type { CanonicalRow } from '../../core/archive/canonical.ts';
 import type { ManifestTable } from '../../core/archive/manifest.ts';
 import type { RandomAccessInput } from '../../core/encoded-rows.ts';
 import { loaderError } from '../../errors.ts';
+import type { StoredHash } from '../store.ts';
 
 /** What a file says of itself. */
 export interface FileLabel {
@@ -25,6 +26,8 @@ export interface FileFormat {
   ): AsyncIterable<Uint8Array>;
   /** The rows of a file; throws plain errors for one that is not as `encode` wrote it. */
   decode(input: RandomAccessInput, table: ManifestTable): AsyncGenerator<readonly CanonicalRow[], void>;
+  /** The hashes of the rows that `decode` gives. */
+  hashes(input: RandomAccessInput, table: ManifestTable): AsyncGenerator<readonly StoredHash[], void>;
 }
 
 /** The error of a value that a format cannot hold. */

@@ -7,6 +7,7 @@ import type { ManifestTable } from '../../core/archive/manifest.ts';
 import type { RandomAccessInput } from '../../core/encoded-rows.ts';
 import { cellBytesMax, cellKind, doubleText } from './cell-kind.ts';
 import { type FileFormat, type FileLabel, valueRefused } from './file-format.ts';
+import { hashesOf } from './row-hashes.ts';
 
 const readBytes = 256 << 10;
 /** Characters of lines that go to the compressor at once. */
@@ -31,6 +32,7 @@ export function jsonlFormat(compression: 'zstd' | 'gzip'): FileFormat {
     ending,
     encode: (label, table, rows) => through(lines(label, table, rows), compressor()),
     decode: (input, table) => decode(through(bytesOf(input), decompressor()), table),
+    hashes: (input, table) => hashesOf(decode(through(bytesOf(input), decompressor()), table), table),
   };
 }
 

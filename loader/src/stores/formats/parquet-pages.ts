@@ -76,10 +76,10 @@ export class PageBuffer {
     this.length += bytes.length + 4;
   }
 
-  /** What was collected, as the body of a data page of version 1; the next page starts empty. */
-  take(nullable: boolean): Buffer {
-    const levels = nullable ? this.#levels() : [];
-    const body = Buffer.concat([...levels, this.#bytes.subarray(0, this.length)]);
+  /** What was collected, as the body of a data page of version 1, good until the next value; the next page starts empty. */
+  take(nullable: boolean): Uint8Array {
+    const values = this.#bytes.subarray(0, this.length);
+    const body = nullable ? Buffer.concat([...this.#levels(), values]) : values;
     this.#present.fill(0, 0, (this.rows >> 3) + 1);
     this.rows = 0;
     this.nulls = 0;

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { type FileMetaData, parquetMetadataAsync, parquetSchema, type RowGroup, type SchemaElement } from 'hyparquet';
 import { ByteWriter } from 'hyparquet-writer/src/bytewriter.js';
@@ -6,18 +7,23 @@ import type { ArchivedTable } from '../../core/archive/archive-set.ts';
 import type { CanonicalRow, Cell } from '../../core/archive/canonical.ts';
 import type { ManifestTable } from '../../core/archive/manifest.ts';
 import type { RandomAccessInput } from '../../core/encoded-rows.ts';
-import { FlatCursor } from '../../core/records/parquet-columns.ts';
 import { ParquetFile } from '../../core/records/parquet-file.ts';
 import { exactParsers } from '../../core/records/parquet-values.ts';
 import { programVersion } from '../../version.ts';
+import type { StoredHash } from '../store.ts';
+import { CellSink } from './cell-sink.ts';
 import { type FileFormat, type FileLabel, valueRefused } from './file-format.ts';
+import type { ParquetCodec } from './parquet-codec.ts';
 import { ChunkWriter } from './parquet-pages.ts';
-import { type ParquetCodec, parquetCodec } from './parquet-types.ts';
+import { ColumnReader } from './parquet-reader.ts';
+import { parquetCodec } from './parquet-types.ts';
 
 /** A row group ends at so many rows, or bytes in memory. */
 const groupRowsMax = 100_000;
 const groupBytesMax = 16 << 20;
+/** A batch that is read has no more rows, and ends soon after so many bytes. */
 const rowsPerBatch = 1000;
+const batchBytesMax = 4 << 20;
 const magic = Buffer.from('PAR1');
 
 /**
@@ -31,6 +37,7 @@ export function parquetFormat(compression: 'zstd' | 'gzip'): FileFormat {
     ending: '.parquet',
     encode: (label, table, rows) => encode(compression, label, table, rows),
     decode,
+    hashes,
   };
 }
 
@@ -144,34 +151,106 @@ class FileWriter {
   }
 }
 
-async function* decode(input: RandomAccessInput, table: ManifestTable): AsyncGenerator<readonly CanonicalRow[], void> {
-  const file = new ParquetFile(input);
-  const metadata = await parquetMetadataAsync(file, { parsers: exactParsers, geoparquet: false });
-  const named = parquetSchema(metadata).children.map((node) => node.element.name);
-  if (named.join('\0') !== table.columns.map((column) => column.name).join('\0'))
+/** A column of a file that is read. */
+interface ReadColumn {
+  readonly reader: ColumnReader;
+  readonly codec: ParquetCodec;
+}
+
+/** Columns at the first of so many rows, which whoever takes them has to read before the next ones. */
+interface Run {
+  readonly columns: readonly ReadColumn[];
+  readonly rows: number;
+}
+
+async function* readRuns(input: RandomAccessInput, table: ManifestTable): AsyncGenerator<Run, void> {
+  const metadata = await parquetMetadataAsync(new ParquetFile(input), { parsers: exactParsers, geoparquet: false });
+  const elements = parquetSchema(metadata).children.map((node) => node.element);
+  if (elements.map(({ name }) => name).join('\0') !== table.columns.map(({ name }) => name).join('\0'))
     throw new Error('the file has other columns than the manifest');
-  // Physical values: without its annotations hyparquet gives numbers as they are.
-  const schema = metadata.schema.map(({ converted_type: _converted, logical_type: _logical, ...rest }) => rest);
-  const tree = parquetSchema({ ...metadata, schema });
   const codecs = table.columns.map((column) => parquetCodec(column.type));
   for (const group of metadata.row_groups) {
-    const cursors = tree.children.map((node) => new FlatCursor(file, tree, node, group, exactParsers));
+    const columns = elements.map(({ name, repetition_type: repetition }, place) => ({
+      reader: new ColumnReader(input, group, name, repetition === 'OPTIONAL'),
+      codec: codecs[place] as ParquetCodec, // as many as columns
+    }));
     for (let left = Number(group.num_rows); left > 0; ) {
-      const rows: Cell[][] = Array.from({ length: Math.min(left, rowsPerBatch) }, () => new Array(cursors.length));
-      for (const [place, cursor] of cursors.entries()) {
-        const codec = codecs[place] as ParquetCodec; // as many as columns
-        await fill(rows, place, cursor, codec);
+      let rows = left;
+      for (const { reader } of columns) {
+        if (reader.rows === 0) await reader.more();
+        rows = Math.min(rows, reader.rows);
       }
-      yield rows;
-      left -= rows.length;
+      yield { columns, rows };
+      left -= rows;
     }
+    for (const { reader } of columns) reader.end();
   }
 }
 
-async function fill(rows: readonly Cell[][], place: number, cursor: FlatCursor, codec: ParquetCodec): Promise<void> {
-  for (const row of rows) {
-    if (cursor.at >= cursor.values.length) await cursor.more();
-    const value: unknown = cursor.values[cursor.at++];
-    row[place] = value === null || value === undefined ? null : codec.decode(value);
+async function* decode(input: RandomAccessInput, table: ManifestTable): AsyncGenerator<readonly CanonicalRow[], void> {
+  const sink = new CellSink({ binaryAsHex: false });
+  let ends: (number | null)[][] = [];
+  for await (const { columns, rows } of readRuns(input, table)) {
+    for (let row = 0; row < rows; row++) {
+      ends.push(
+        columns.map(({ reader, codec }) => {
+          if (!reader.hasValue()) return null;
+          codec.print(reader.page, sink);
+          return sink.length;
+        }),
+      );
+      if (ends.length < rowsPerBatch && sink.length < batchBytesMax) continue;
+      yield cut(sink.take(), ends);
+      ends = [];
+    }
   }
+  if (ends.length > 0) yield cut(sink.take(), ends);
+}
+
+/** Rows whose cells stand one after the other. @param ends of each cell, null for NULL */
+function cut(bytes: Buffer, ends: readonly (readonly (number | null)[])[]): readonly CanonicalRow[] {
+  let start = 0;
+  return ends.map((row) =>
+    row.map((end): Cell => {
+      if (end === null) return null;
+      const cell = bytes.subarray(start, end);
+      start = end;
+      return cell;
+    }),
+  );
+}
+
+async function* hashes(input: RandomAccessInput, table: ManifestTable): AsyncGenerator<readonly StoredHash[], void> {
+  const sink = new CellSink({ binaryAsHex: true });
+  const places = table.key.map((name) => table.columns.findIndex((column) => column.name === name));
+  let found: StoredHash[] = [];
+  for await (const { columns, rows } of readRuns(input, table)) {
+    for (let row = 0; row < rows; row++) {
+      found.push(hashRow(columns, places, sink));
+      if (found.length < rowsPerBatch) continue;
+      yield found;
+      found = [];
+    }
+  }
+  if (found.length > 0) yield found;
+}
+
+// As canonical.ts defines them.
+const fieldEnd = 0xff;
+const nullMark = 0xfe;
+
+/** What `rowHash` gives, without making cells of the row first. */
+function hashRow(columns: readonly ReadColumn[], places: readonly number[], sink: CellSink): StoredHash {
+  const key: string[] = new Array(places.length);
+  sink.reset();
+  for (let place = 0; place < columns.length; place++) {
+    const { reader, codec } = columns[place] as ReadColumn; // as many as columns
+    if (place > 0) sink.byte(fieldEnd);
+    const start = sink.length;
+    if (reader.hasValue()) codec.print(reader.page, sink);
+    else sink.byte(nullMark);
+    const part = places.indexOf(place);
+    if (part !== -1) key[part] = sink.since(start).toString();
+  }
+  return { key, hash: hash('sha256', sink.since(0)) };
 }
