@@ -71,7 +71,8 @@ export class Scene {
     );
     await cluster.sql(
       `CREATE DATABASE ${scene.schema}; CREATE USER '${scene.schema}'@'%' IDENTIFIED BY '${password}';
-       GRANT ALL ON ${scene.schema}.* TO '${scene.schema}'@'%';`,
+       GRANT ALL ON ${scene.schema}.* TO '${scene.schema}'@'%';
+       GRANT PROCESS ON *.* TO '${scene.schema}'@'%';`,
     );
     return scene;
   }

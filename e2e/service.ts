@@ -2,13 +2,28 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { eventually, expectThat } from './command.ts';
+import { attempt, eventually, expectThat } from './command.ts';
 import { type Gate, gatedTable } from './gate.ts';
 import { merged, type Scene, type Values } from './scene.ts';
 
 const triggerToken = 'the-token-of-the-trigger-0001';
 const clientSecret = 'the-secret-of-the-operator-0001';
 const name = 'database-load-service';
+
+/** Node opens its inspector at SIGUSR1, on the loopback of its pod. */
+const abortByInspector = `
+process.kill(1, 'SIGUSR1');
+const ask = async () => {
+  const list = await fetch('http://127.0.0.1:9229/json/list').then((answer) => answer.json()).catch(() => undefined);
+  if (list === undefined) return setTimeout(ask, 100);
+  const message = { id: 1, method: 'Runtime.evaluate', params: { expression: 'process.abort()' } };
+  const socket = new WebSocket(list[0].webSocketDebuggerUrl);
+  socket.onopen = () => socket.send(JSON.stringify(message));
+  socket.onclose = () => process.exit();
+};
+ask();
+setTimeout(() => process.exit(1), 20000);
+`;
 
 /** How a request was answered. */
 export interface Answer {
@@ -138,11 +153,22 @@ export class ServiceUnderTest implements AsyncDisposable {
     return names.split(' ').filter((each) => each !== '');
   }
 
-  /** Name of the pod that holds the Lease. */
+  /** Who holds the Lease: `POD_RANDOM`, another after each start of its process. */
   async leader(): Promise<string | undefined> {
     const query = 'jsonpath={.spec.holderIdentity}';
-    const holder = await this.#scene.kubectl('get', 'lease', name, '-o', query);
-    return holder.replace(/_[0-9a-f]{8}$/, '') || undefined;
+    return (await this.#scene.kubectl('get', 'lease', name, '-o', query)) || undefined;
+  }
+
+  /** Ends the process of a leader from one instant to the next, without a word to anybody: no signal can do that to the first process of a container. */
+  async crash(leader: string): Promise<void> {
+    const pod = leader.replace(/_[0-9a-f]{8}$/, '');
+    const where = ['--context', this.#scene.context, '--namespace', this.#scene.namespace];
+    // What becomes of this process, which goes with its container, says nothing.
+    await attempt('kubectl', [...where, 'exec', pod, '--', '/nodejs/bin/node', '-e', abortByInspector]);
+    await eventually(`${pod} has crashed`, async () => {
+      const [container] = (await this.#scene.pod(pod)).status.containerStatuses ?? [];
+      return (container?.restartCount ?? 0) > 0;
+    });
   }
 
   async pods() {

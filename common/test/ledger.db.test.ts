@@ -2,6 +2,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { firstLedger } from '../../test/first-ledger.ts';
 import { describeEachServer, type TestSchema, type TestServer } from '../../test/servers.ts';
 import { connect } from '../src/database/connect.ts';
+import { explainDatabaseError } from '../src/database/connection.ts';
 import { ensureLedger, finishRun, isLedgerOutdated, startRun } from '../src/database/ledger.ts';
 import { ledgerComment } from '../src/database/ledger-format.ts';
 import { ledgerTables, ledgerView } from '../src/database/ledger-schema.ts';
@@ -148,10 +149,15 @@ describeEachServer('the ledger', (server) => {
     expect(await commentOf(schema)).toBe('Tableset ledger, format 1');
   });
 
-  test('that is not there, and an account that may not make it: the remedy is named', async () => {
+  test('that is not there, and an account that may not make it: the server names the table and the right', async () => {
     const schema = await server.createSchema();
     await using limited = await connect(settingsOf(schema, await accountWith(server, schema, dml)));
-    await expect(ensureLedger(limited, 1)).rejects.toMatchObject({ code: 'LEDGER_INCOMPLETE', exit: 1 });
+    const refused: unknown = await ensureLedger(limited, 1).catch((error: unknown) => error);
+    expect(explainDatabaseError(refused)).toMatchObject({
+      code: 'DATABASE_GRANT_MISSING',
+      exit: 2,
+      message: expect.stringMatching(/CREATE .*tableset_/),
+    });
   });
 
   test('is made with the rights that are documented for it', async () => {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { describeEachServer, type TestSchema } from '../../test/servers.ts';
-import { connect } from '../src/database/connect.ts';
+import { connect, delay } from '../src/database/connect.ts';
 import { explainDatabaseError } from '../src/database/connection.ts';
 import { acquireLock, lockName } from '../src/database/lock.ts';
 import { AppError } from '../src/errors.ts';
@@ -31,6 +31,21 @@ describeEachServer('the lock of a schema', (server) => {
     }
     await using lock = await acquireLock(second, fail);
     await lock?.assertHeld();
+  });
+
+  test('names its holder also while somebody runs a statement with an emoji in it', async () => {
+    const settings = settingsOf(await server.createSchema());
+    await using first = await connect(settings);
+    await using second = await connect(settings);
+    await using writer = await connect(settings);
+    await using _held = await acquireLock(first, fail);
+    const writing = writer.rows("SELECT SLEEP(1), '😀'");
+    await delay(200);
+    await expect(acquireLock(second, fail)).rejects.toMatchObject({
+      code: 'LOCK_BUSY',
+      message: expect.stringContaining(`connection ${first.id}`),
+    });
+    await writing;
   });
 
   test('that was lost with its connection is noticed before the next write', async () => {

@@ -17,9 +17,9 @@ const serviceLeader: Case = {
 
     const first = await service.trigger('gated_rows');
     await eventually('the worker waits at the gate', () => gate.isReached());
-    await scene.kubectl('delete', 'pod', leader, '--grace-period=0', '--force');
+    await service.crash(leader);
     const waiting = await service.trigger('fruit');
-    const second = await eventually('another leads', async () => {
+    await eventually('another leads', async () => {
       const holder = await service.leader();
       return holder === leader ? undefined : holder;
     });
@@ -41,10 +41,11 @@ const serviceLeader: Case = {
     await scene.sql('DELETE FROM gated_rows');
     const third = await service.trigger('gated_rows');
     await eventually('the worker waits at the gate', () => gate.isReached());
+    const old = (await service.pods()).map(({ metadata }) => metadata.name);
     await service.install(gate, { ...values, queueSize: 64 });
     await eventually('the new pods alone are ready', async () => {
       const pods = await service.pods();
-      return pods.length === 2 && pods.every(isReady) && pods.every(({ metadata }) => metadata.name !== second);
+      return pods.length === 2 && pods.every((each) => isReady(each) && !old.includes(each.metadata.name));
     });
     await gate.open();
     const upgraded = await service.runIn(third, 'done');

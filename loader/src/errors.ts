@@ -247,7 +247,8 @@ export const loaderErrors = {
   ARCHIVE_UNFINISHED: {
     exit: exitCodes.transient,
     cause: 'The run ended at its limit of time, or outside its window, before everything was done.',
-    remedy: 'The next run goes on where this one stopped; give it more time if that happens every night.',
+    remedy:
+      'The next run goes on where this one stopped. If that happens every night give it more time, or a window (limits.window, with its zone) that it is started in.',
   },
   STORE_UNAVAILABLE: {
     exit: exitCodes.transient,

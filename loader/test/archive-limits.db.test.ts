@@ -173,9 +173,9 @@ describeEachServer('limits of archiving', (server) => {
   test('a pause after each batch lets the run take so many times as long, and nothing is under way meanwhile', async () => {
     const limits = { batchRows: 20, parallelBatches: 4 };
     const seconds = async (niceRatio: number) => {
-      const shop = await openShop(server, { old: 200, limits: { ...limits, niceRatio } });
+      const shop = await openShop(server, { old: 120, limits: { ...limits, niceRatio } });
       const started = performance.now();
-      expect(await shop.folder.archive()).toMatchObject([{ archived: 200 }]);
+      expect(await shop.folder.archive()).toMatchObject([{ archived: 120 }]);
       const [row] = await shop.schema.query(
         'SELECT TIMESTAMPDIFF(MICROSECOND, MIN(changed_at), MAX(changed_at)) / 1e6 AS seconds FROM tableset_batches',
       );

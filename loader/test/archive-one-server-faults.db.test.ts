@@ -1,7 +1,9 @@
+import type { ChildProcess } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
 import type mysql from 'mysql2/promise';
 import { expect, onTestFinished, test } from 'vitest';
 import { describeEachServer } from '../../test/servers.ts';
+import { rounds } from '../../test/thoroughness.ts';
 import {
   batches,
   expectConserved,
@@ -13,10 +15,22 @@ import {
   visibleRows,
   waitForStatement,
 } from './archive-shop.ts';
+import { openFaultProxy } from './archive-two-server-proxy.ts';
 import { type Cut, openCommitCutter } from './commit-cutter.ts';
 
 const copying = /^INSERT INTO .*`orders`.* FOR UPDATE$/s;
 const watermark = /^INSERT INTO tableset_tables/;
+
+/** Resolves when the program has said this. */
+function said(child: ChildProcess, words: string): Promise<void> {
+  let told = '';
+  return new Promise((resolve) =>
+    child.stderr?.on('data', (text: string) => {
+      told += text;
+      if (told.includes(words)) resolve();
+    }),
+  );
+}
 
 /** A session that keeps the program waiting by what it has locked. */
 async function blocker(shop: Shop, sql: string): Promise<mysql.Connection> {
@@ -88,14 +102,14 @@ describeEachServer('archiving to the same server, killed', (server) => {
   }
 
   test('fault 9: SIGKILL at any time, again and again, converges to what one clean run gives', async () => {
-    const shop = await openShop(server, { old: 3000, fresh: 50, items: 1, limits: { batchRows: 50 } });
+    const shop = await openShop(server, { old: 3000, fresh: 50, items: 1, limits: { batchRows: rounds(100, 50) } });
     const before = {
       orders: await rowsOf(shop.schema, 'orders'),
       order_items: await rowsOf(shop.schema, 'order_items'),
     };
     const words = ['--on-busy', 'wait', '--lock-wait-seconds', '30'];
     let killed = 0;
-    for (let round = 0; round < 6; round++) {
+    for (let round = 0; round < rounds(3, 6); round++) {
       const { child, ended } = shop.folder.start('archive', words);
       await waitForStatement(server, shop.schema, /orders/).catch(() => undefined);
       await delay(Math.random() * 120);
@@ -200,20 +214,23 @@ describeEachServer('archiving to the same server beside others', (server) => {
   });
 
   test('fault 12: a lock wait is rolled back as a whole and replayed; one that stays ends the run with exit 1', async () => {
-    const held = async (seconds: number) => {
+    const held = async (releaseWhen: 'the first wait is over' | 'it has ended') => {
       const shop = await openShop(server, { old: 40, limits: { batchRows: 20 } });
       const before = { orders: await rowsOf(shop.schema, 'orders') };
       const other = await blocker(shop, 'SELECT * FROM orders WHERE id = 30 FOR UPDATE');
-      const { ended } = shop.folder.start();
-      await waitForStatement(server, shop.schema, copying);
-      await Promise.race([ended, delay(seconds * 1000)]);
+      // The server's wait of 10 s for a lock is one of 2 s.
+      const proxy = await openFaultProxy(server);
+      proxy.rewrite('innodb_lock_wait_timeout=10', 'innodb_lock_wait_timeout=2');
+      const { child, ended } = shop.folder.start('archive', [], proxy.environment);
+      const waited = said(child, '"errno":1205');
+      await Promise.race([ended, releaseWhen === 'it has ended' ? ended : waited]);
       await other.rollback();
       await other.end();
       const run = await ended;
       await expectConserved(shop, before);
       return { shop, run };
     };
-    const [short, long] = await Promise.all([held(11.5), held(55)]);
+    const [short, long] = await Promise.all([held('the first wait is over'), held('it has ended')]);
     expect(short.run).toMatchObject({ exit: 0, summary: { tables: [{ archived: 40 }] } });
     expect(short.run.stderr).toContain('"errno":1205');
     expect(long.run).toMatchObject({

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import { connect } from '../../common/src/database/connect.ts';
 import { ensureLedger, startRun } from '../../common/src/database/ledger.ts';
-import { acquireLock } from '../../common/src/database/lock.ts';
-import { describeEachServer, type TestSchema, type TestServer } from '../../test/servers.ts';
+import { acquireLock, lockName } from '../../common/src/database/lock.ts';
+import { describeEachServer, type TestSchema } from '../../test/servers.ts';
 import type { EngineContext } from '../src/archive/engine.ts';
 import { openOneServerEngine } from '../src/archive/one-server.ts';
 import { planArchive } from '../src/archive/plan-archive.ts';
@@ -63,12 +63,6 @@ async function rangeOf(schema: TestSchema, after: number | null, last: number) {
     return { date: String(row?.['date']), key: [String(id)] };
   };
   return { after: after === null ? null : await point(after), last: await point(last) };
-}
-
-/** Workers' sessions: those that wait for their next batch, too. */
-async function workerSessions(server: TestServer, schema: TestSchema): Promise<readonly string[]> {
-  const all = await server.query('SHOW FULL PROCESSLIST');
-  return all.filter((row) => row['db'] === schema.name && row['User'] === schema.user).map((row) => String(row['Id']));
 }
 
 describeEachServer('batches beside each other', (server) => {
@@ -158,8 +152,9 @@ describeEachServer('batches beside each other', (server) => {
     await waitForStatement(server, shop.schema, /^INSERT INTO .*LIMIT 20 FOR UPDATE/s);
     started.child.kill('SIGKILL');
     await started.ended;
-    await expect.poll(() => workerSessions(server, shop.schema), { timeout: 5_000 }).toHaveLength(2);
     await using late = await connect(settingsOf(shop.schema));
+    const free = async () => (await late.row('SELECT IS_FREE_LOCK(?) AS free', [lockName(late)]))?.['free'];
+    await expect.poll(free, { timeout: 8_000, interval: 20 }).toBe('1');
     await expect(acquireLock(late, { onBusy: 'fail', lockWaitSeconds: 1 })).rejects.toMatchObject({
       code: 'LOCK_BUSY',
     });

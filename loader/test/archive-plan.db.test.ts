@@ -1,7 +1,7 @@
 import { connect } from '@tableset/common/database/connect.ts';
 import type { Connection } from '@tableset/common/database/connection.ts';
 import { readTableDefinition } from '@tableset/common/database/read-table.ts';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { describeEachServer, type TestSchema, type TestServer } from '../../test/servers.ts';
 import { type PlannedSet, planArchive } from '../src/archive/plan-archive.ts';
 import type { ArchiveChild, ArchiveTask } from '../src/config/archive-config.ts';
@@ -219,9 +219,16 @@ describeEachServer('planning to archive', (server) => {
       });
       await server.query(`GRANT SELECT ON ${schema.name}.* TO ${user}@'%'`);
       // MariaDB still hides the foreign key of c, which nothing but SELECT is granted on.
-      const still = server.flavour === 'mariadb' ? /sees only some tables/ : /does not see its triggers/;
+      const still =
+        server.flavour === 'mariadb' ? /sees only some tables/ : /does not see foreign keys of other schemas/;
       await expect(plan(limited, task())).rejects.toMatchObject({ message: expect.stringMatching(still) });
       await server.query(`GRANT TRIGGER ON ${schema.name}.t TO ${user}@'%'`);
+      // Every right on the schema shows nothing of the others.
+      if (server.flavour === 'mysql')
+        await expect(plan(limited, task())).rejects.toMatchObject({
+          message: expect.stringMatching(/of other schemas/),
+        });
+      await server.query(`GRANT PROCESS ON *.* TO ${user}@'%'`);
       const cascade = { message: expect.stringMatching(/referred to by c/) };
       if (server.flavour === 'mysql') await expect(plan(limited, task())).rejects.toMatchObject(cascade);
       await server.query(`GRANT TRIGGER ON ${schema.name}.* TO ${user}@'%'`);
@@ -231,6 +238,27 @@ describeEachServer('planning to archive', (server) => {
     } finally {
       await server.query(`DROP USER ${user}@'%'`);
     }
+  });
+
+  test('a foreign key from a schema that the account has no right on is refused, whatever the names', async () => {
+    const schema = await made(server, plain);
+    const other = await server.createSchema();
+    const key = (name: string) =>
+      `ALTER TABLE ${other.name}.\`re#funds ü\` ADD COLUMN c INT, ADD FOREIGN KEY (c) REFERENCES ${schema.name}.\`${name}\` (id) ON DELETE CASCADE`;
+    await other.script('CREATE TABLE `re#funds ü` (id INT PRIMARY KEY)');
+    // Else the schema that it refers to could not be dropped.
+    onTestFinished(() => other.script('DROP TABLE `re#funds ü`'));
+    await schema.script('CREATE TABLE `Größe-2$` LIKE t; CREATE TABLE `größe-2$` LIKE t');
+    await server.query(key('Größe-2$'));
+    const odd = (table: string) => plan(schema, { ...task(), table });
+    expect(await odd('größe-2$')).toHaveLength(1);
+    const error = { code: 'ARCHIVE_TABLE_UNSUITABLE', exit: 3 };
+    const message = expect.stringContaining(`is referred to by ${other.name}.re#funds ü, whose foreign key`);
+    await expect(odd('Größe-2$')).rejects.toMatchObject({ ...error, message });
+    await server.query(`REVOKE PROCESS ON *.* FROM ${schema.user}@'%'`);
+    const unseen = { ...error, message: expect.stringMatching(/does not see foreign keys of other schemas/) };
+    await expect(odd('Größe-2$')).rejects.toMatchObject({ ...unseen, hint: expect.stringMatching(/GRANT PROCESS ON/) });
+    await expect(plan(schema, task({ allowDeleteTriggers: true }))).rejects.toMatchObject(unseen);
   });
 
   test('children go under what they refer to, however deep, parents first', async () => {

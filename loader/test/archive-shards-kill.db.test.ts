@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { describeEachServer } from '../../test/servers.ts';
+import { rounds } from '../../test/thoroughness.ts';
 import {
   addOrders,
   engines,
@@ -54,12 +55,13 @@ async function everything(shop: Shop): Promise<Readonly<Record<string, readonly 
 }
 
 describeEachServer('workers on shards that are killed', (server) => {
-  test('workers killed at any time, they or their connections, twenty rounds of it, lose and double nothing, and a last run ends it', async () => {
+  test('workers killed at any time, they or their connections, again and again, lose and double nothing, and a last run ends it', async () => {
     const shop = await openShardShop(server, { old: 500, limits: { batchRows: 20 } });
     const sections = JSON.parse(await shop.folder.read('config.yaml'));
+    const times = rounds(4, 20);
     let killed = 0;
     let before = await rowsOfShop(shop);
-    for (let round = 0; round < 20; round++) {
+    for (let round = 0; round < times; round++) {
       await addOrders(shop, round * 400 + 1001, round * 400 + 1400);
       before = await everything(shop);
       // What the one engine leaves the other must end.
@@ -81,7 +83,7 @@ describeEachServer('workers on shards that are killed', (server) => {
       );
       await expectConserved(shop, before);
     }
-    expect(killed).toBeGreaterThan(20);
+    expect(killed).toBeGreaterThan(times);
     shop.folder.configure({ ...sections, limits: { batchRows: 500 } });
     await runWorkers(shop, 3);
     await expectDone(shop, before);

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { describeEachServer } from '../../test/servers.ts';
+import { rounds } from '../../test/thoroughness.ts';
 import type { ArchiveStore } from '../src/stores/store.ts';
 import { waitForStatement } from './archive-shop.ts';
 import { hooked, once } from './archive-two-server-hooks.ts';
@@ -71,7 +72,9 @@ describeEachServer('faults between two servers', (server) => {
     ['a child of a child is updated', "UPDATE notes SET body = X'00' WHERE item_id = 42", 'changed'],
   ];
   const ways = ['BIGINT UNSIGNED', 'DECIMAL(20,0)'].flatMap((idType) =>
-    changes.map((change) => [idType, ...change] as const),
+    changes
+      .filter((_, index) => rounds(idType === 'BIGINT UNSIGNED' || index % 3 === 0, true))
+      .map((change) => [idType, ...change] as const),
   );
 
   test.each(ways)(
@@ -188,8 +191,8 @@ describeEachServer('faults between two servers', (server) => {
   });
 
   const deaths = (['before', 'after'] as const).flatMap((when) => [
-    ...[1, 2, 3, 5].map((nth) => ['write', when, nth] as const),
-    ...[1, 2].flatMap((nth) => [['seal', when, nth] as const, ['hashes', when, nth] as const]),
+    ...rounds([1, 3], [1, 2, 3, 5]).map((nth) => ['write', when, nth] as const),
+    ...rounds([2], [1, 2]).flatMap((nth) => [['seal', when, nth] as const, ['hashes', when, nth] as const]),
     ['remove', when, 1] as const,
   ]);
 
@@ -220,7 +223,7 @@ describeEachServer('faults between two servers', (server) => {
   );
 
   const cuts = (['lose-reply', 'lose-commit', 'linger'] as const).flatMap((cut) =>
-    [0, 1, 2, 3].map((after) => [cut, after] as const),
+    rounds(cut === 'lose-commit' ? [1, 3] : [0, 2], [0, 1, 2, 3]).map((after) => [cut, after] as const),
   );
 
   test.each(cuts)('faults 5 to 7: a commit on the primary, %s after %i others', async (cut, after) => {

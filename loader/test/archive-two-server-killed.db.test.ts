@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { describeEachServer, type TestSchema } from '../../test/servers.ts';
+import { rounds } from '../../test/thoroughness.ts';
 import { openShop, rowsOf, type Shop, waitForStatement } from './archive-shop.ts';
 import { archiveServer } from './archive-two-server-kit.ts';
 import { openFaultProxy } from './archive-two-server-proxy.ts';
@@ -78,13 +79,13 @@ describeEachServer('the program between two servers', (server) => {
   }
 
   test('fault 9: SIGKILL at any time, again and again, converges to what one clean run gives', async () => {
-    const shop = await openTwo({ old: 3000, fresh: 50, items: 1, limits: { batchRows: 50 } });
+    const shop = await openTwo({ old: 3000, fresh: 50, items: 1, limits: { batchRows: rounds(100, 50) } });
     const before = {
       orders: await rowsOf(shop.schema, 'orders'),
       order_items: await rowsOf(shop.schema, 'order_items'),
     };
     let killed = 0;
-    for (let round = 0; round < 8; round++) {
+    for (let round = 0; round < rounds(3, 8); round++) {
       const { child, ended } = shop.folder.start('archive', words);
       await waitForStatement(server, shop.schema, /orders/).catch(() => undefined);
       await delay(Math.random() * 250);

@@ -36,7 +36,7 @@ export function settingsOf({ environment }: Pick<TestSchema, 'environment'>): Da
     name: text('DB_NAME'),
     tls: 'disable',
     tlsCaFile: undefined,
-    waitSeconds: 5,
+    waitSeconds: 3,
     singleWriter: false,
   };
 }

@@ -1,6 +1,7 @@
 import { explainDatabaseError } from '@tableset/common/database/explain.ts';
 import { expect, test } from 'vitest';
 import { describeEachServer, type TestSchema } from '../../test/servers.ts';
+import { rounds } from '../../test/thoroughness.ts';
 import { once } from './archive-two-server-hooks.ts';
 import {
   archiveAll,
@@ -15,9 +16,10 @@ import {
   sums,
 } from './archive-two-server-kit.ts';
 import { type Fault, type FaultProxy, openFaultProxy } from './archive-two-server-proxy.ts';
+import { hurryClock } from './hurried-clock.ts';
 
-/** Every which packet of a run is cut; 1 takes a quarter of an hour. */
-const stride = Number(process.env['PACKET_STRIDE'] ?? 61);
+/** Every which packet of a run is cut. */
+const stride = rounds(61, 13);
 
 const children = shopChildren;
 
@@ -175,8 +177,11 @@ describeEachServer('faults of the network and of servers between two servers', (
       const made = await shop();
       const primary = await openFaultProxy(server);
       primary.strike(onPrimary['the delete'], errno, { times: 1000 });
-      const error = await attempt(through(made.schema, primary), made.archive);
-      expect(error).toMatchObject({ exit: 1 });
+      {
+        // The pauses between the attempts grow to some seconds.
+        using _ = hurryClock(150, 7000);
+        expect(await attempt(through(made.schema, primary), made.archive)).toMatchObject({ exit: 1 });
+      }
       expect(primary.struck).toBeLessThanOrEqual(8);
       expect(await made.schema.query("SELECT DISTINCT state FROM tableset_batches WHERE state <> 'copying'")).toEqual([
         { state: 'verified' },
@@ -312,21 +317,27 @@ describeEachServer('faults of the network and of servers between two servers', (
       ['primary', onPrimary['the delete']],
     ];
     const stall: Fault = 'stalled';
-    await Promise.all(
-      cases.map(async ([side, statement]) => {
-        const made = await shop();
-        const proxy = await openFaultProxy(side === 'primary' ? server : other);
-        proxy.strike(statement, stall, { skip: 1 });
-        const started = performance.now();
-        const error =
-          side === 'primary'
-            ? await attempt(through(made.schema, proxy), made.archive)
-            : await attempt(made.schema, through(made.archive, proxy));
-        expect(error, `${side} ${statement}`).toMatchObject({ exit: 1 });
-        expect(performance.now() - started).toBeLessThan(75_000);
-        // The server itself has not noticed yet that the session's client is gone.
-        await expectConvergence(made, `${side} ${statement}`);
-      }),
-    );
+    const shops = await Promise.all(cases.map(() => shop()));
+    {
+      // Half a minute of silence.
+      using _ = hurryClock(30_000, 30_000);
+      await Promise.all(
+        shops.map(async ({ schema, archive }, index) => {
+          const [side, statement] = cases[index] ?? ['primary', /never/];
+          const proxy = await openFaultProxy(side === 'primary' ? server : other);
+          proxy.strike(statement, stall, { skip: 1 });
+          const started = performance.now();
+          const error =
+            side === 'primary'
+              ? await attempt(through(schema, proxy), archive)
+              : await attempt(schema, through(archive, proxy));
+          expect(error, `${side} ${statement}`).toMatchObject({ exit: 1 });
+          expect(proxy.struck, `${side} ${statement}`).toBe(1);
+          expect(performance.now() - started).toBeLessThan(60_000);
+        }),
+      );
+    }
+    // The server itself may not have noticed yet that a session's client is gone.
+    for (const [index, made] of shops.entries()) await expectConvergence(made, String(cases[index]));
   });
 });

@@ -3,6 +3,7 @@ import { createServer, type ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
 import { describeEachServer, type TestSchema, type TestServer } from '../../test/servers.ts';
+import { openFaultProxy } from './archive-two-server-proxy.ts';
 import { csv, LoaderFolder } from './run-loader.ts';
 
 const rows = (count: number, name: string) =>
@@ -67,7 +68,7 @@ describeEachServer('other sessions in the way of publishing', (server) => {
   const waitsForLock = "info LIKE 'UPDATE %tableset_keys%'";
 
   test('a row lock is waited for and tried again; one that stays ends the run with exit 1', async () => {
-    const held = async (seconds: number) => {
+    const held = async (releaseWhen: 'the first wait is over' | 'it has ended') => {
       const schema = await server.createSchema();
       await schema.script(
         "CREATE TABLE t (id INT PRIMARY KEY, name VARCHAR(20)); INSERT INTO t VALUES (1, 'x'), (2, 'y')",
@@ -76,15 +77,23 @@ describeEachServer('other sessions in the way of publishing', (server) => {
       await using holder = await schema.connect();
       await holder.beginTransaction();
       await holder.query('SELECT * FROM t WHERE id = 2 FOR UPDATE');
-      const { ended } = folder.start();
-      // The server's wait of 10 s begins here, however long the start took.
-      await until(() => sessions(server, schema, waitsForLock));
-      await Promise.race([ended, delay(seconds * 1000)]);
+      // The server's wait of 10 s for a lock is one of 2 s.
+      const proxy = await openFaultProxy(server);
+      proxy.rewrite('innodb_lock_wait_timeout=10', 'innodb_lock_wait_timeout=2');
+      const { child, ended } = folder.start([], proxy.environment);
+      let told = '';
+      const waited = new Promise<void>((resolve) => {
+        child.stderr?.on('data', (text: string) => {
+          told += text;
+          if (told.includes('"errno":1205')) resolve();
+        });
+      });
+      await Promise.race([ended, releaseWhen === 'it has ended' ? ended : waited]);
       await holder.rollback();
       const names = async () => (await schema.query('SELECT name FROM t ORDER BY id')).map((row) => row['name']);
       return { run: await ended, after: await names(), folder, names };
     };
-    const [short, long] = await Promise.all([held(11.5), held(60)]);
+    const [short, long] = await Promise.all([held('the first wait is over'), held('it has ended')]);
     expect(short.run).toMatchObject({ exit: 0, summary: { tables: [{ updated: 2 }] } });
     expect(short.run.stderr).toMatch(/publishing is tried again.*|"errno":1205/);
     expect(long.run).toMatchObject({ exit: 1, summary: { error: { code: 'DATABASE_BUSY' } } });

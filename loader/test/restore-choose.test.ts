@@ -17,7 +17,7 @@ const column = (name: string): ManifestColumn => ({
 });
 const row = (...cells: readonly string[]): CanonicalRow => cells.map((cell) => Buffer.from(cell));
 const hashOf = (cells: CanonicalRow) => rowHash(cells, [false, false]);
-const all: RowChoice = { matches: null, links: null };
+const all: RowChoice = { matches: null, links: null, equal: async () => [] };
 
 function batchOf(rows: readonly CanonicalRow[]): LedgerBatch {
   const table: ManifestTable = {

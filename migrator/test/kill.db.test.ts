@@ -1,10 +1,11 @@
 import { expect, test } from 'vitest';
 import { describeEachServer, type TestSchema } from '../../test/servers.ts';
+import { rounds as roundsOf } from '../../test/thoroughness.ts';
 import { CountingProxy } from './counting-proxy.ts';
 import { migrationsFolder, runMigrator, startMigrator } from './run-migrator.ts';
 
 /** More rounds on demand: `KILL_ROUNDS=100 npx vitest run migrator/test/kill.db.test.ts`. */
-const rounds = Number(process.env['KILL_ROUNDS'] ?? 10);
+const rounds = Number(process.env['KILL_ROUNDS'] ?? roundsOf(4, 10));
 const seed = Number(process.env['KILL_SEED'] ?? Math.floor(Math.random() * 1e9));
 
 /** Thirty statements of all the kinds that a kill treats differently. */

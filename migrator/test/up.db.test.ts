@@ -1,6 +1,20 @@
-import { expect, test } from 'vitest';
-import { describeEachServer } from '../../test/servers.ts';
+import { expect, onTestFinished, test } from 'vitest';
+import { describeEachServer, type TestSchema } from '../../test/servers.ts';
+import { rounds } from '../../test/thoroughness.ts';
 import { addFiles, migrationsFolder, runMigrator, startMigrator } from './run-migrator.ts';
+
+/** A migration's statement that takes until it is let go. */
+async function gate(schema: TestSchema) {
+  const keeper = await schema.connect();
+  onTestFinished(() => keeper.destroy());
+  await keeper.query('SELECT GET_LOCK(?, 0)', [schema.name]);
+  const waiting = `SELECT info FROM information_schema.processlist WHERE db = '${schema.name}' AND info LIKE 'DO GET_LOCK%'`;
+  return {
+    statement: `DO GET_LOCK('${schema.name}', 60)`,
+    reached: () => expect.poll(() => schema.query(waiting), { timeout: 10_000 }).toHaveLength(1),
+    open: () => keeper.end(),
+  };
+}
 
 describeEachServer('migrator up', (server) => {
   test('applies each file once, in the order of the versions, and then has nothing to do', async () => {
@@ -27,7 +41,7 @@ describeEachServer('migrator up', (server) => {
     ]);
   });
 
-  test('fault 50: runs 50 processes at once on an empty schema: each migration once, and all of them exit 0', async () => {
+  test('fault 50: runs many processes at once on an empty schema: each migration once, and all of them exit 0', async () => {
     const schema = await server.createSchema();
     const folder = migrationsFolder({
       '1_table.sql': 'CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY); INSERT INTO t VALUES (NULL);',
@@ -35,7 +49,7 @@ describeEachServer('migrator up', (server) => {
       '3_row.sql': 'INSERT INTO t VALUES (NULL);',
     });
     const environment = { ...schema.environment, ON_BUSY: 'wait' };
-    const runs = await Promise.all(Array.from({ length: 50 }, () => runMigrator(environment, folder)));
+    const runs = await Promise.all(Array.from({ length: rounds(16, 50) }, () => runMigrator(environment, folder)));
     expect(runs.filter(({ code }) => code !== 0)).toEqual([]);
     expect(runs.flatMap(({ summary }) => summary['applied'])).toHaveLength(3);
     expect(await schema.query('SELECT COUNT(*) AS n FROM t')).toEqual([{ n: 3 }]);
@@ -81,13 +95,12 @@ describeEachServer('migrator up', (server) => {
     const schema = await server.createSchema();
     const folder = migrationsFolder({ '1_t.sql': 'CREATE TABLE t (id INT);' });
     await runMigrator(schema.environment, folder);
-    addFiles(folder, { '2_lock.sql': 'LOCK TABLES t WRITE; DO SLEEP(6); UNLOCK TABLES;' });
+    const { statement, reached, open } = await gate(schema);
+    addFiles(folder, { '2_lock.sql': `LOCK TABLES t WRITE; ${statement}; UNLOCK TABLES;` });
     const holder = startMigrator(schema.environment, folder);
-    await expect
-      .poll(() => schema.query("SELECT id FROM information_schema.processlist WHERE info LIKE 'DO SLEEP%'"), {
-        timeout: 10_000,
-      })
-      .toHaveLength(1);
+    await reached();
+    // Longer than the second that the other waits.
+    setTimeout(() => void open(), 4000);
     const environment = { ...schema.environment, ON_BUSY: 'wait', MIGRATIONS_LOCK_TIMEOUT_SECONDS: '1' };
     const other = await runMigrator(environment, folder);
     expect(other, other.stderr).toMatchObject({ code: 0, summary: { applied: [], pending: 0 } });
@@ -285,16 +298,15 @@ describeEachServer('migrator up', (server) => {
 
   test('is skipped, fails or waits while another run holds the lock, as asked', async () => {
     const schema = await server.createSchema();
-    const slow = migrationsFolder({ '1_slow.sql': 'DO SLEEP(8);' });
+    const { statement, reached, open } = await gate(schema);
+    const slow = migrationsFolder({ '1_slow.sql': `${statement};` });
     const holder = startMigrator(schema.environment, slow);
-    await expect
-      .poll(() => schema.query("SELECT id FROM information_schema.processlist WHERE info LIKE 'DO SLEEP%'"), {
-        timeout: 10_000,
-      })
-      .toHaveLength(1);
-    const [skipped, failed, waited] = await Promise.all(
-      ['skip', 'fail', 'wait'].map((mode) => runMigrator({ ...schema.environment, ON_BUSY: mode }, slow)),
-    );
+    await reached();
+    const start = (mode: string) => runMigrator({ ...schema.environment, ON_BUSY: mode }, slow);
+    const waits = start('wait');
+    const [skipped, failed] = await Promise.all([start('skip'), start('fail')]);
+    await open();
+    const waited = await waits;
     expect(skipped).toMatchObject({ code: 0, summary: { outcome: 'skipped', pending: 1 } });
     expect(failed).toMatchObject({ code: 75, error: { code: 'LOCK_BUSY' } });
     expect(failed?.error['message']).toMatch(/migrate run \d+ on /);

@@ -13,6 +13,8 @@ export interface ConnectOptions extends DriverOptions {
   readonly signal?: AbortSignal;
   /** Seconds the server waits for row locks and metadata locks. */
   readonly lockWaitSeconds?: number;
+  /** Takes dates that never were, such as 31 February, as what they are: rows that hold them are to be moved. Loads refuse them. */
+  readonly invalidDates?: boolean;
 }
 
 /** A dead node's session, and with it its lock, goes after this long. */
@@ -64,7 +66,7 @@ async function openSession(settings: DatabaseSettings, options: ConnectOptions):
     const lockWait = options.lockWaitSeconds ?? 10;
     await ask(
       driver,
-      `SET SESSION sql_mode='${sqlMode}', time_zone='+00:00', wait_timeout=${idleSeconds}, lock_wait_timeout=${lockWait}, innodb_lock_wait_timeout=${lockWait}, net_read_timeout=600, net_write_timeout=600, sql_auto_is_null=0, foreign_key_checks=1, unique_checks=1, autocommit=1`,
+      `SET SESSION sql_mode='${options.invalidDates ? `${sqlMode},ALLOW_INVALID_DATES` : sqlMode}', time_zone='+00:00', wait_timeout=${idleSeconds}, lock_wait_timeout=${lockWait}, innodb_lock_wait_timeout=${lockWait}, net_read_timeout=600, net_write_timeout=600, sql_auto_is_null=0, foreign_key_checks=1, unique_checks=1, autocommit=1`,
     );
     await ask(driver, 'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED');
     const facts =

@@ -59,7 +59,8 @@ export async function ensureLedger(connection: Connection, least: number = ledge
         await connection.run(`ALTER TABLE ${ledgerMark} COMMENT = '${ledgerComment}'`);
       return [];
     } catch (error) {
-      if (classifyFault(error) === 'grant-missing')
+      // Without any ledger it is a matter of rights alone, and the server's refusal names the first table.
+      if (version !== null && classifyFault(error) === 'grant-missing')
         return withoutRights(connection, await findLacking(connection), least, error);
       if (attempt >= attemptsMax || !madeByOthers.has(serverErrno(error) ?? 0)) throw error;
     }

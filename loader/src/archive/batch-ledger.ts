@@ -47,10 +47,38 @@ export interface BatchFacts {
   readonly manifest?: Manifest;
 }
 
-/** Milliseconds in the upper 41 bits and 22 random ones below, so that primaries that share a store, or one restored from a backup, never use an id twice. */
-export function newBatchId(nowMs: number): string {
-  return String((BigInt(nowMs) << 22n) | BigInt(randomInt(1 << 22)));
+/**
+ * Ids of new batches: milliseconds of the primary's clock in the upper 41 bits and 22 random ones below, so that primaries that share a store, or one
+ * restored from a backup, never use an id twice. The newest version of a row is the one of the greatest id, whichever machine archived it and whatever
+ * its clock says: ids of one run ascend, and all of them are above those that the ledger had when it began. That is enough for lanes and workers that run at
+ * once, which archive different rows: for a row to be archived again a restore must have put it back, which holds the lock that all of them need.
+ */
+export class BatchIds {
+  readonly #startMs: number;
+  readonly #askedAt = performance.now();
+  #lastMs: bigint;
+
+  private constructor(startMs: number, lastMs: bigint) {
+    this.#startMs = startMs;
+    this.#lastMs = lastMs;
+  }
+
+  /** Asks for the primary's clock and for the ledger's greatest id; call it under the lock. */
+  static async open(connection: Connection): Promise<BatchIds> {
+    const row = await connection.row(
+      'SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS CHAR) AS now, CAST(COALESCE(MAX(id), 0) AS CHAR) AS last FROM tableset_batches',
+    );
+    return new BatchIds(Number(row?.['now']), BigInt(String(row?.['last'])) >> randomBits);
+  }
+
+  next(): string {
+    const nowMs = BigInt(Math.floor(this.#startMs + performance.now() - this.#askedAt));
+    this.#lastMs = nowMs > this.#lastMs ? nowMs : this.#lastMs + 1n;
+    return String((this.#lastMs << randomBits) | BigInt(randomInt(1 << Number(randomBits))));
+  }
 }
+
+const randomBits = 22n;
 
 /** Writes the row of a new batch. */
 export async function openBatch(
@@ -155,6 +183,17 @@ export async function raiseWatermark(
      ON DUPLICATE KEY UPDATE archived_below = IF(${stays} AND archived_below IS NOT NULL, archived_below, VALUES(archived_below)),
        archived_before = IF(${stays}, archived_before, VALUES(archived_before)), date_column = VALUES(date_column)`,
     [table, dateColumn, before, below],
+  );
+}
+
+/** Says that rows were archived one by one, whatever their date: loads look for their keys then, and no date holds anything back. */
+export async function nameDateColumn(
+  connection: Connection,
+  { table, dateColumn }: Pick<ArchiveTask, 'table' | 'dateColumn'>,
+): Promise<void> {
+  await connection.run(
+    `INSERT INTO tableset_tables (table_name, date_column) VALUES (?, ?) ON DUPLICATE KEY UPDATE date_column = COALESCE(date_column, VALUES(date_column))`,
+    [table, dateColumn],
   );
 }
 

@@ -3,33 +3,35 @@ import { quoteTable } from '@tableset/common/database/quoting.ts';
 import { withoutCounter } from '@tableset/common/database/read-table.ts';
 import type { TableDefinition } from '@tableset/common/database/table-definition.ts';
 import type { ArchiveSet } from '../core/archive/archive-set.ts';
+import { findUnlisted } from '../core/archive/inbound-keys.ts';
 import { loaderError } from '../errors.ts';
+import { readInboundKeys } from './read-inbound-keys.ts';
 
-/** Triggers and foreign keys of others are looked for again after this long. */
-const neighboursMs = 1000;
-/** But so seldom that it takes at most this share of the time: MariaDB opens every table to find them. */
-const neighboursShareMax = 0.02;
-
-/**
- * Finds out whether tables are still what the run was planned for. Call it inside the deleting transaction, once that has touched all of
- * them: no DDL gets in before it ends.
- */
+/** Finds out, inside every deleting transaction, whether tables are still what the run was planned for. */
 export class DefinitionGuard {
   readonly #set: ArchiveSet;
-  #neighboursDue = 0;
 
   constructor(set: ArchiveSet) {
     this.#set = set;
   }
 
-  /** @throws AppError ARCHIVE_TABLE_CHANGED */
+  /**
+   * Call it once the transaction has touched all of the tables: none is altered or gets a trigger before that ends.
+   * @throws AppError ARCHIVE_TABLE_CHANGED
+   */
   async check(connection: Connection): Promise<void> {
     await assertDefinitions(connection, this.#set);
-    const started = performance.now();
-    if (started < this.#neighboursDue) return;
-    for (const { definition } of this.#set.tables) await assertNeighbours(connection, definition);
-    const took = performance.now() - started;
-    this.#neighboursDue = performance.now() + Math.max(neighboursMs, took / neighboursShareMax);
+    for (const { definition } of this.#set.tables) await assertTriggers(connection, definition);
+    await assertForeignKeys(connection, this.#set);
+  }
+
+  /**
+   * Call it after the deletes, before they are committed. MySQL lets nobody refer to a table that a transaction has touched, but MariaDB does: what the deletes set off
+   * there is still to be seen, and is rolled back.
+   * @throws AppError ARCHIVE_TABLE_CHANGED
+   */
+  async confirm(connection: Connection): Promise<void> {
+    if (connection.server.flavour === 'mariadb') await assertForeignKeys(connection, this.#set);
   }
 }
 
@@ -42,8 +44,8 @@ export async function assertDefinitions(connection: Connection, set: ArchiveSet)
   }
 }
 
-/** What SHOW CREATE TABLE does not show, and a DELETE would set off. */
-async function assertNeighbours(connection: Connection, definition: TableDefinition): Promise<void> {
+/** A table's own definition does not show its triggers, which a DELETE would set off. */
+async function assertTriggers(connection: Connection, definition: TableDefinition): Promise<void> {
   const { schema, name } = definition;
   const triggers = await connection.rows(
     'SELECT TRIGGER_NAME AS name FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA = ? AND EVENT_OBJECT_TABLE = ?',
@@ -51,14 +53,15 @@ async function assertNeighbours(connection: Connection, definition: TableDefinit
   );
   const knownTriggers = new Set(definition.triggers.map((trigger) => trigger.name));
   if (triggers.some((row) => !knownTriggers.has(String(row['name'])))) throw changed(definition, 'list of triggers');
-  const references = await connection.rows(
-    `SELECT TABLE_SCHEMA AS childSchema, TABLE_NAME AS child, CONSTRAINT_NAME AS name FROM information_schema.KEY_COLUMN_USAGE
-     WHERE REFERENCED_TABLE_SCHEMA = ? AND REFERENCED_TABLE_NAME = ?`,
-    [schema, name],
-  );
-  const knownReferences = new Set(definition.referencedBy.map((each) => `${each.schema}.${each.table}.${each.name}`));
-  if (references.some((row) => !knownReferences.has(`${row['childSchema']}.${row['child']}.${row['name']}`)))
-    throw changed(definition, 'list of foreign keys to it');
+}
+
+/** Nor does it show the foreign keys to the table, past which a DELETE would reach other tables. */
+async function assertForeignKeys(connection: Connection, { tables }: ArchiveSet): Promise<void> {
+  const definitions = tables.map(({ definition }) => definition);
+  const keys = await readInboundKeys(connection, definitions);
+  for (const definition of definitions)
+    if (findUnlisted(definition, keys, connection.server.lowerCaseTableNames) !== null)
+      throw changed(definition, 'list of foreign keys to it');
 }
 
 function changed({ name }: TableDefinition, what: string) {

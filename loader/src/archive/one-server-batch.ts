@@ -6,6 +6,7 @@ import type { ArchivedTable } from '../core/archive/archive-set.ts';
 import { batchDigest } from '../core/archive/canonical.ts';
 import type { SqlPart } from '../core/archive/conditions.ts';
 import { toUtc } from '../core/archive/cutoff.ts';
+import { typedJsonRefused, typedJsonRow } from '../core/archive/json-values.ts';
 import { keyCell } from '../core/archive/key-columns.ts';
 import { type Manifest, type ManifestColumn, type ManifestTable, manifestFormat } from '../core/archive/manifest.ts';
 import {
@@ -27,12 +28,24 @@ import {
 import type { KeyRange } from '../core/archive/selection.ts';
 import { readStatistics, statisticsQueryColumns } from '../core/archive/statistics.ts';
 import { loaderError } from '../errors.ts';
-import { type BatchClaim, changeState, raiseWatermark, recordFacts } from './batch-ledger.ts';
+import {
+  type BatchClaim,
+  type BatchIds,
+  changeState,
+  nameDateColumn,
+  raiseWatermark,
+  recordFacts,
+} from './batch-ledger.ts';
 import type { DefinitionGuard } from './definition-guard.ts';
 import type { BatchCounts, BatchResult, EngineContext } from './engine.ts';
 
 /** What a lane works with: its own connection, and the lock that this one holds. */
-export type LaneContext = Omit<EngineContext, 'lock'> & { readonly lock: PublishingLock; readonly hints: BatchHints };
+export type LaneContext = Omit<EngineContext, 'lock'> & {
+  readonly lock: PublishingLock;
+  readonly hints: BatchHints;
+  /** One for all lanes. */
+  readonly ids: BatchIds;
+};
 
 interface BatchOptions {
   /** Called with the rows of all tables before the first is deleted. */
@@ -67,6 +80,7 @@ export async function batchTransaction(
   options.spend(copied.reduce((sum, rows) => sum + rows, 0));
   const batch = BigInt(claim.id);
   await deleteAll(context, archiveSchema, claim, copied);
+  await options.guard.confirm(connection);
   const dropped = await dropAll(context, archiveSchema, batch);
   const tables: ManifestTable[] = [];
   let now = '';
@@ -74,7 +88,9 @@ export async function batchTransaction(
     const left = dropped[index] ?? 0;
     const rows = (copied[index] ?? 0) - left;
     const keys = rows === 0 ? null : await readEdges(connection, table, archiveSchema, batch);
-    const described = await describeTable(context, table, copiedRows(table, archiveSchema, batch, keys, rows), rows);
+    const archived = copiedRows(table, archiveSchema, batch, keys, rows);
+    await refuseTypedJson(connection, table, archived);
+    const described = await describeTable(context, table, archived, rows);
     tables.push({ ...described.table, keys, dropped: left });
     now = described.now;
   }
@@ -139,6 +155,15 @@ async function dropAll({ set, lock }: LaneContext, archiveSchema: string, batch:
     dropped.push(rows);
   }
   return dropped;
+}
+
+/** The archive has such documents as they are; restore, which reads their text, could not give them back. */
+async function refuseTypedJson(connection: Connection, table: ArchivedTable, copied: CopiedRows): Promise<void> {
+  const query = connection.server.flavour === 'mysql' ? typedJsonRow(table, copied) : null;
+  const row = query && (await connection.row(query.sql, query.values));
+  if (!row) return;
+  const key = table.key.map((name) => keyCell(row[name]));
+  throw typedJsonRefused(table.definition.name, key, String(row['tableset_column']));
 }
 
 /** Bytes of a row's hash in the text that a digest is made of. */
@@ -225,7 +250,7 @@ async function readEdges(
 }
 
 async function record(
-  { set, lock, runId, program, cutoff }: LaneContext,
+  { set, lock, runId, program, cutoff, keepWatermark }: LaneContext,
   archiveSchema: string,
   claim: BatchClaim,
   tables: readonly ManifestTable[],
@@ -261,7 +286,7 @@ async function record(
     });
   }
   if (watermark) {
-    await raiseWatermark(connection, set.task, cutoff);
+    await (keepWatermark ? nameDateColumn(connection, set.task) : raiseWatermark(connection, set.task, cutoff));
   }
 }
 

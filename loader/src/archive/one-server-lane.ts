@@ -4,7 +4,7 @@ import { classifyFault, serverErrno } from '@tableset/common/database/errno.ts';
 import { halved } from '../core/archive/batch-size.ts';
 import type { KeyRange } from '../core/archive/selection.ts';
 import { loaderError } from '../errors.ts';
-import { type BatchClaim, discardBatch, newBatchId, openBatch } from './batch-ledger.ts';
+import { type BatchClaim, discardBatch, openBatch } from './batch-ledger.ts';
 import { assertDefinitions, DefinitionGuard } from './definition-guard.ts';
 import type { BatchResult } from './engine.ts';
 import { batchTransaction, type LaneContext } from './one-server-batch.ts';
@@ -68,16 +68,20 @@ export class OneServerLane {
     }
   }
 
-  /** Gives back the row that the next batch would have taken. */
-  async close(): Promise<void> {
-    if (this.#next && !this.#connection.lost) await discardBatch(this.#connection, this.#next);
+  /**
+   * Gives back the row that the next batch would have taken.
+   * @param lock the connection that holds the schema's lock, for when the lane has lost its own after its last commit
+   */
+  async close(lock: Connection): Promise<void> {
+    const connection = this.#connection.lost ? lock : this.#connection;
+    if (this.#next && !connection.lost) await discardBatch(connection, this.#next);
     this.#next = null;
   }
 
   #openNext(): Promise<BatchClaim> {
     const { set, store, runId, cutoff, shard } = this.#context;
     return openBatch(this.#connection, {
-      id: newBatchId(Date.now()),
+      id: this.#context.ids.next(),
       runId,
       table: set.task.table,
       store: store.name,
@@ -159,7 +163,10 @@ export class OneServerLane {
     return loaderError(
       'ARCHIVE_VALUE_REFUSED',
       `${this.#context.set.task.table}: the row with key ${JSON.stringify(range.last.key)}, with what goes along with it, is larger than the server takes in one transaction`,
-      { cause },
+      {
+        cause,
+        hint: 'Raise max_allowed_packet or max_binlog_cache_size on the server, or leave such rows out with where.',
+      },
     );
   }
 

@@ -2,10 +2,14 @@ import { connect } from '@tableset/common/database/connect.ts';
 import type { Connection } from '@tableset/common/database/connection.ts';
 import { takeWorkerLock, type WorkerLock } from '@tableset/common/database/lock.ts';
 import { readTableDefinition } from '@tableset/common/database/read-table.ts';
+import { linkDrift } from '../core/archive/archive-drift.ts';
 import { type BatchHints, batchHints } from '../core/archive/one-server-sql.ts';
 import type { KeyRange } from '../core/archive/selection.ts';
-import { changeState, readBatches, takeOver } from './batch-ledger.ts';
+import { loaderError } from '../errors.ts';
+import { abandonBatch } from './abandon-batch.ts';
+import { BatchIds, readBatches } from './batch-ledger.ts';
 import type { BatchEngine, BatchResult, EngineContext } from './engine.ts';
+import type { LaneContext } from './one-server-batch.ts';
 import { OneServerLane } from './one-server-lane.ts';
 
 /**
@@ -15,16 +19,23 @@ import { OneServerLane } from './one-server-lane.ts';
  */
 export async function openOneServerEngine(context: EngineContext, archiveSchema: string): Promise<BatchEngine> {
   const hints = await readHints(context, archiveSchema);
-  const first = await OneServerLane.open({ ...context, hints }, archiveSchema);
-  return new OneServerEngine(context, archiveSchema, hints, first);
+  const ids = await BatchIds.open(context.lock.connection);
+  const first = await OneServerLane.open({ ...context, hints, ids }, archiveSchema);
+  return new OneServerEngine({ ...context, hints, ids }, archiveSchema, first);
 }
 
-async function readHints({ set, lock }: EngineContext, archiveSchema: string): Promise<BatchHints> {
+/** @throws AppError ARCHIVE_DRIFT */
+async function readHints({ set, lock, store }: EngineContext, archiveSchema: string): Promise<BatchHints> {
   const archives = [];
   for (const { archiveName } of set.tables) {
     const archive = await readTableDefinition(lock.connection, archiveSchema, archiveName);
     if (!archive) throw new RangeError(`the archive table ${archiveName} was not prepared`);
     archives.push(archive);
+  }
+  const refusals = linkDrift(set, archives);
+  if (refusals.length > 0) {
+    const table = set.task.table;
+    throw loaderError('ARCHIVE_DRIFT', `store ${store.name}: ${refusals.join('; ')}`, { details: { table, refusals } });
   }
   return batchHints(set, archives);
 }
@@ -36,10 +47,9 @@ interface Task {
 }
 
 class OneServerEngine implements BatchEngine {
-  readonly #context: EngineContext;
+  readonly #context: EngineContext & Pick<LaneContext, 'hints' | 'ids'>;
   readonly #archiveSchema: string;
   readonly #connection: Connection;
-  readonly #hints: BatchHints;
   readonly #first: OneServerLane;
   #watermarkRaised = false;
   readonly #resources = new AsyncDisposableStack();
@@ -49,13 +59,15 @@ class OneServerEngine implements BatchEngine {
   readonly #finished: BatchResult[] = [];
   readonly #failures: unknown[] = [];
 
-  constructor(context: EngineContext, archiveSchema: string, hints: BatchHints, first: OneServerLane) {
-    this.#hints = hints;
+  constructor(
+    context: EngineContext & Pick<LaneContext, 'hints' | 'ids'>,
+    archiveSchema: string,
+    first: OneServerLane,
+  ) {
     this.#context = context;
     this.#archiveSchema = archiveSchema;
     this.#connection = context.lock.connection;
     this.#first = first;
-    this.#watermarkRaised = context.keepWatermark ?? false;
   }
 
   /** A killed run of this engine leaves an empty row of the ledger; one of the other engine, whose store this was then, more than that. */
@@ -68,22 +80,13 @@ class OneServerEngine implements BatchEngine {
       `table_name = ? AND store = ? AND state IN ('copying', 'copied', 'verified', 'abandoned')${ofShard}`,
       [set.task.table, store.name, ...(shard === null ? [] : [shard])],
     );
-    for (const batch of left) {
-      const claim = await takeOver(this.#connection, batch.id);
-      const tables =
-        batch.manifest?.tables ??
-        set.tables.map(({ definition, archiveName }) => ({ table: definition.name, archiveName }));
-      // Nothing of it was deleted from the primary, so its copy is of no use.
-      if (batch.state !== 'abandoned') await changeState(this.#connection, claim, batch.state, 'abandoned');
-      await store.remove({ id: batch.id, rootTable: set.task.table }, tables);
-      await changeState(this.#connection, claim, 'abandoned', 'removed');
-    }
+    for (const batch of left) await abandonBatch(this.#connection, set, store, batch);
     return [];
   }
 
   async archive(range: KeyRange, rows: number): Promise<readonly BatchResult[]> {
     // By itself, so that no row is deleted by anyone before the watermark stands.
-    if (!this.#watermarkRaised || this.#context.parallelBatches === 1 || !this.#hints.parallel) {
+    if (!this.#watermarkRaised || this.#context.parallelBatches === 1 || !this.#context.hints.parallel) {
       const results = await this.#first.archive(range, rows, !this.#watermarkRaised);
       if (results.length > 0) this.#watermarkRaised = true;
       return results;
@@ -100,7 +103,7 @@ class OneServerEngine implements BatchEngine {
 
   async drain(): Promise<readonly BatchResult[]> {
     await this.#allEnded();
-    for (const lane of [this.#first, ...this.#lanes]) await lane.close();
+    for (const lane of [this.#first, ...this.#lanes]) await lane.close(this.#connection);
     return this.#finished.splice(0);
   }
 
@@ -113,7 +116,7 @@ class OneServerEngine implements BatchEngine {
     await Promise.all([...this.#tasks].map(({ ended }) => ended));
     for (const lane of [this.#first, ...this.#lanes]) {
       // The first error is the one to report; the next run takes the row away.
-      await this.#connection.uninterrupted(() => lane.close()).catch(() => undefined);
+      await this.#connection.uninterrupted(() => lane.close(this.#connection)).catch(() => undefined);
     }
     await this.#resources.disposeAsync();
   }
@@ -136,11 +139,9 @@ class OneServerEngine implements BatchEngine {
   async #openLanes(): Promise<void> {
     const { lock, parallelBatches, signal } = this.#context;
     for (let worker = 1; worker <= parallelBatches; worker++) {
-      const connection = this.#resources.use(await connect(lock.connection.settings, { signal }));
+      const connection = this.#resources.use(await connect(lock.connection.settings, { signal, invalidDates: true }));
       const workerLock: WorkerLock = this.#resources.use(await takeWorkerLock(lock, connection, worker));
-      this.#lanes.push(
-        await OneServerLane.open({ ...this.#context, lock: workerLock, hints: this.#hints }, this.#archiveSchema),
-      );
+      this.#lanes.push(await OneServerLane.open({ ...this.#context, lock: workerLock }, this.#archiveSchema));
     }
   }
 }

@@ -1,4 +1,5 @@
 import type { Connection } from '@tableset/common/database/connection.ts';
+import { classifyFault } from '@tableset/common/database/errno.ts';
 import { missingOnSchema, readGrants } from '@tableset/common/database/grants.ts';
 import { quoteIdentifier, quoteTable } from '@tableset/common/database/quoting.ts';
 import { readTableDefinition } from '@tableset/common/database/read-table.ts';
@@ -9,10 +10,12 @@ import { checkArchiveSet, checkArchiveTable, findDateIndex, type Sight } from '.
 import type { ArchiveSet } from '../core/archive/archive-set.ts';
 import { findColumn } from '../core/archive/conditions.ts';
 import { type Cutoff, cutoffOf } from '../core/archive/cutoff.ts';
+import { findUnlisted } from '../core/archive/inbound-keys.ts';
 import { createSelection, type Hold, type Selection, type SelectionOptions } from '../core/archive/selection.ts';
 import { buildSet, unsuitable } from '../core/archive/table-set.ts';
 import { loaderError } from '../errors.ts';
-import { readHolds } from './holds.ts';
+import { readHolds, warnOfHolds } from './holds.ts';
+import { readInboundKeys } from './read-inbound-keys.ts';
 
 /** A set that may be archived, and what of it. */
 export interface PlannedSet {
@@ -31,6 +34,8 @@ export interface PlanOptions {
   readonly output: Output;
   /** The conditions name single rows by their keys: they are looked for by the primary key. */
   readonly byKey?: boolean;
+  /** Nothing is deleted by this plan, so that it does without the foreign keys of other schemas. */
+  readonly onlyLooks?: boolean;
 }
 
 /** An index on the date is gone along if at most this share of the rows is older; more are faster along the primary key. */
@@ -48,6 +53,7 @@ export async function planArchive(
   const sight = await readSight(connection);
   const planned: PlannedSet[] = [];
   for (const task of tasks) planned.push(await planTask(connection, task, sight, options));
+  if (!options.byKey) await warnOfHolds(connection, tasks, options.output);
   checkArchiveNames(planned);
   return planned;
 }
@@ -56,9 +62,9 @@ async function planTask(
   connection: Connection,
   task: ArchiveTask,
   sight: Sight,
-  { nowUtc, output, byKey = false }: PlanOptions,
+  { nowUtc, output, byKey = false, onlyLooks = false }: PlanOptions,
 ): Promise<PlannedSet> {
-  const set = await readSet(connection, task, sight);
+  const set = await readSet(connection, task, sight, onlyLooks);
   const { definition } = set.tables[0];
   const cutoff = cutoffOf(task, task.archiveAfterDays, nowUtc, findColumn(definition, task.dateColumn));
   const holds: Hold[] = [];
@@ -79,12 +85,18 @@ async function planTask(
  * The tables of a task as a set, checked.
  * @throws AppError ARCHIVE_TABLE_UNSUITABLE, LOAD_TABLE_MISSING, SETTING_INVALID
  */
-async function readSet(connection: Connection, task: ArchiveTask, sight: Sight): Promise<ArchiveSet> {
+async function readSet(
+  connection: Connection,
+  task: ArchiveTask,
+  sight: Sight,
+  onlyLooks: boolean,
+): Promise<ArchiveSet> {
   const names = [task.table, ...task.children.map(({ table }) => table)];
   const definitions: TableDefinition[] = [];
   for (const name of names) {
     const definition = await readTable(connection, name);
-    checkArchiveTable(task, definition, sight);
+    const unlisted = onlyLooks ? null : await readUnlisted(connection, definition);
+    checkArchiveTable(task, definition, sight, unlisted);
     definitions.push(definition);
   }
   const [root, ...children] = definitions;
@@ -92,6 +104,17 @@ async function readSet(connection: Connection, task: ArchiveTask, sight: Sight):
   const set = buildSet(task, root as TableDefinition, children);
   checkArchiveSet(set);
   return set;
+}
+
+/** What InnoDB knows beyond the definition; undefined without PROCESS, which that takes. */
+async function readUnlisted(connection: Connection, definition: TableDefinition): Promise<string | null | undefined> {
+  try {
+    const keys = await readInboundKeys(connection, [definition]);
+    return findUnlisted(definition, keys, connection.server.lowerCaseTableNames);
+  } catch (error) {
+    if (classifyFault(error) === 'grant-missing') return undefined;
+    throw error;
+  }
 }
 
 async function readTable(connection: Connection, name: string): Promise<TableDefinition> {

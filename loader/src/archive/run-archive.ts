@@ -11,6 +11,7 @@ import { sourceTable } from '../core/archive/one-server-sql.ts';
 import { loaderError } from '../errors.ts';
 import { waitForTables } from '../load/load-tasks.ts';
 import type { ArchiveStore } from '../stores/store.ts';
+import { abandonInOtherStores } from './abandon-batch.ts';
 import { type ArchiveCounts, CountsByTable } from './archive-counts.ts';
 import type { PlannedTable } from './archive-dry-run.ts';
 import { type DeletionBudget, openBudget } from './deletion-budget.ts';
@@ -55,7 +56,7 @@ export async function runArchive(request: ArchiveRequest): Promise<ArchiveOutcom
   const { output, signal, tasks } = request;
   if (tasks.length === 0) return { outcome: 'done', tables: [] };
   const onWait = (reason: string) => output.event('info', 'waiting for the database', { reason });
-  await using connection = await connect(request.database, { signal, onWait });
+  await using connection = await connect(request.database, { signal, onWait, invalidDates: true });
   const names = tasks.flatMap((task) => [task.table, ...task.children.map((child) => child.table)]);
   await waitForTables(
     [...new Set(names)].map((table) => ({ task: { table } })),
@@ -156,6 +157,7 @@ async function archiveAll(
       signal,
       spend: (rows) => budget.spend(rows),
     };
+    if (!context.keepWatermark) await abandonInOtherStores(context, stores);
     await using engine = await openEngine(context, stores.settings(each.set.task.store));
     const ended = await runBatches(context, engine, config.limits, throttle, counts);
     await countKept(each, context, counts);

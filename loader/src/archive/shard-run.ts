@@ -6,6 +6,7 @@ import { StorePool } from '../catalogue/store-pool.ts';
 import type { ArchiveTask } from '../config/archive-config.ts';
 import { decideWaiting, type Waiting } from '../core/archive/shard-plan.ts';
 import { loaderError } from '../errors.ts';
+import { abandonInOtherStores } from './abandon-batch.ts';
 import { CountsByTable } from './archive-counts.ts';
 import { readBatches } from './batch-ledger.ts';
 import { openBudget } from './deletion-budget.ts';
@@ -145,6 +146,7 @@ async function workShard(
     spend: (rows) => budget.spend(rows),
   };
   {
+    await abandonInOtherStores(context, stores);
     await using engine = await openEngine(context, stores.settings(each.set.task.store));
     const ended = await runBatches(context, engine, request.config.limits, throttle, counts);
     if (ended) return ended;

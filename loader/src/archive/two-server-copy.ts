@@ -3,6 +3,7 @@ import type { ArchivedTable } from '../core/archive/archive-set.ts';
 import { batchDigest, type CanonicalRow, type Cell, isBinaryColumn } from '../core/archive/canonical.ts';
 import type { SqlPart } from '../core/archive/conditions.ts';
 import { toUtc } from '../core/archive/cutoff.ts';
+import { typedJsonRefused } from '../core/archive/json-values.ts';
 import { keyCell } from '../core/archive/key-columns.ts';
 import { type Manifest, type ManifestTable, manifestFormat } from '../core/archive/manifest.ts';
 import type { KeyRange } from '../core/archive/selection.ts';
@@ -156,7 +157,7 @@ class TableCopy {
         for (const row of batch) {
           const key = this.#key.map(({ index, binary }) => keyCell(binary ? row[index] : String(row[index])));
           if (this.#excluded.size > 0 && !child && this.#excluded.has(JSON.stringify(key))) continue;
-          const hash = this.#checkedHash(row[facts.hash] ?? null, row[facts.unfit] ?? null, key);
+          const hash = this.#checkedHash(row[facts.hash] ?? null, Number(String(row[facts.unfit])), key);
           const keep = !child || (isOne(row[facts.kept]) && isOne(row[facts.place]));
           const root = child ? Number(String(row[facts.root])) : this.rows.length;
           this.rows.push({ key, hash, root, kept: keep });
@@ -173,7 +174,8 @@ class TableCopy {
     }
   }
 
-  #checkedHash(hash: Cell, unfit: Cell, key: readonly string[]): string {
+  /** @param unfit place of the column that no archive could give back, from 1; 0 for none */
+  #checkedHash(hash: Cell, unfit: number, key: readonly string[]): string {
     const { name } = this.#table.definition;
     if (hash === null) {
       throw loaderError(
@@ -182,7 +184,9 @@ class TableCopy {
         { hint: 'Raise max_allowed_packet on the server, or leave such rows out with where.' },
       );
     }
-    if (isOne(unfit)) {
+    const column = this.#table.columns[unfit - 1];
+    if (column?.dataType === 'json') throw typedJsonRefused(name, key, column.name);
+    if (column) {
       throw loaderError(
         'ARCHIVE_VALUE_REFUSED',
         `${name}: the row with key ${JSON.stringify(key)} has an ENUM whose value is no member, which no archive can give back`,

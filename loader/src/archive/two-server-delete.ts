@@ -22,7 +22,7 @@ import {
   lockRoot,
 } from '../core/archive/two-server-sql.ts';
 import { loaderError } from '../errors.ts';
-import { type BatchClaim, changeState, raiseWatermark } from './batch-ledger.ts';
+import { type BatchClaim, changeState, nameDateColumn, raiseWatermark } from './batch-ledger.ts';
 import { assertDefinitions, type DefinitionGuard } from './definition-guard.ts';
 import type { EngineContext } from './engine.ts';
 import type { BatchKeys } from './two-server-keys.ts';
@@ -145,8 +145,9 @@ async function deleteInTransaction(
       { details: { table: table.definition.name, batch: request.claim.id, locked: expected, deleted: affectedRows } },
     );
   }
+  await request.guard.confirm(connection);
   if (request.raiseWatermark) {
-    await raiseWatermark(connection, set.task, cutoff);
+    await (context.keepWatermark ? nameDateColumn(connection, set.task) : raiseWatermark(connection, set.task, cutoff));
   }
   await request.beforeCommit();
   return null;

@@ -2,7 +2,7 @@ import { delay } from '@tableset/common/database/connect.ts';
 import type { Connection } from '@tableset/common/database/connection.ts';
 import type { BatchEffect, BatchOutcome, LedgerState } from '../core/archive/batch-machine.ts';
 import type { BatchName } from '../stores/store.ts';
-import { type BatchClaim, changeState, discardBatch, newBatchId, openBatch, takeOver } from './batch-ledger.ts';
+import { type BatchClaim, BatchIds, changeState, discardBatch, openBatch, takeOver } from './batch-ledger.ts';
 import { DefinitionGuard } from './definition-guard.ts';
 import type { EngineContext } from './engine.ts';
 import { settleBatch } from './settle.ts';
@@ -27,6 +27,8 @@ export class BatchSteps implements AsyncDisposable {
   #watermarkRaised = false;
   /** A row of the ledger that was opened by the commit of a deletion, for the batch after the next. */
   #next: BatchClaim | null = null;
+  /** Asked for with the first batch. */
+  #ids: BatchIds | null = null;
   /** No further batch is to come. */
   draining = false;
 
@@ -41,7 +43,6 @@ export class BatchSteps implements AsyncDisposable {
     };
     this.#keys = new BatchKeys(this.#connection, context.set);
     this.#guard = new DefinitionGuard(context.set);
-    this.#watermarkRaised = context.keepWatermark ?? false;
   }
 
   /** Carries one effect out; what throws ends the run. */
@@ -104,10 +105,11 @@ export class BatchSteps implements AsyncDisposable {
     return done;
   }
 
-  #open(): Promise<BatchClaim> {
+  async #open(): Promise<BatchClaim> {
+    this.#ids ??= await BatchIds.open(this.#connection);
     const { set, store, runId, cutoff, shard } = this.#context;
-    return openBatch(this.#connection, {
-      id: newBatchId(Date.now()),
+    return await openBatch(this.#connection, {
+      id: this.#ids.next(),
       runId,
       table: set.task.table,
       store: store.name,

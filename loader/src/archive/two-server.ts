@@ -25,7 +25,7 @@ export async function openTwoServerEngine(context: EngineContext): Promise<Batch
   await locked.run('SET SESSION group_concat_max_len = ?', [locked.server.maxAllowedPacketBytes]);
   // Beyond its threshold MariaDB would join a list of keys as a table.
   if (locked.server.flavour === 'mariadb') await locked.run('SET SESSION in_predicate_conversion_threshold = 0');
-  const connection = await connect(settings, { signal: context.signal });
+  const connection = await connect(settings, { signal: context.signal, invalidDates: true });
   return new TwoServerEngine(context, connection);
 }
 

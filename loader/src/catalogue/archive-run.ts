@@ -80,7 +80,7 @@ export async function withLockedRun<T>(
 
 async function openConnection({ database, signal, output }: SessionRequest): Promise<Connection> {
   const onWait = (reason: string) => output.event('info', 'waiting for the database', { reason });
-  return await connect(database, { signal, onWait });
+  return await connect(database, { signal, onWait, invalidDates: true });
 }
 
 /** Records how the run ended as far as the connection still allows it, and adds to the error what had been done before. */

@@ -129,7 +129,7 @@ async function tableStatus(
 async function waiting({ connection, request }: ArchiveSession, task: ArchiveTask): Promise<Waiting> {
   try {
     const nowUtc = await primaryNow(connection);
-    const [planned] = await planArchive(connection, [task], { nowUtc, output: request.output });
+    const [planned] = await planArchive(connection, [task], { nowUtc, output: request.output, onlyLooks: true });
     if (!planned) return { rows: 0, more: false };
     const selection = planned.selection();
     const matches = selection.matches('r');

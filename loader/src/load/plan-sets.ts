@@ -48,7 +48,11 @@ export async function planSets(
     const set: TableLoad[] = [];
     // What refers to archived rows must not come back either, which only the comparison sees.
     const byKey = new Set<TableDefinition>();
-    for (const definition of definitions) if (await hasArchivedKeys(connection, definition)) byKey.add(definition);
+    for (const definition of definitions) {
+      // The date column is named as soon as anything is archived.
+      const state = states.get(taskOf(definition)?.task.table ?? '');
+      if (state?.dateColumn && (await hasArchivedKeys(connection, definition))) byKey.add(definition);
+    }
     const archived = definitions.some(
       (definition) =>
         byKey.has(definition) || archivedRows(definition, states.get(taskOf(definition)?.task.table ?? '')),

@@ -1,14 +1,18 @@
 import { hash } from 'node:crypto';
 import type { Connection } from '@tableset/common/database/connection.ts';
+import { quoteString } from '@tableset/common/database/quoting.ts';
 import type { LedgerBatch } from '../archive/batch-ledger.ts';
+import { heldKey } from '../archive/holds.ts';
 import type { Condition } from '../config/archive-config.ts';
 import type { ManifestTable } from '../core/archive/manifest.ts';
-import { binaryColumns } from '../core/archive/restore-filter.ts';
-import { mayBeHeld, parsePredicate } from '../core/archive/retention.ts';
+import { binaryColumns, dataTypeOf } from '../core/archive/restore-filter.ts';
+import { parsePredicate } from '../core/archive/retention.ts';
 import { keyText } from '../core/archive/selection.ts';
+import { isIntegerType } from '../core/values/integer.ts';
 import { loaderError } from '../errors.ts';
 import type { ArchiveStore } from '../stores/store.ts';
 import { batchName, batchTables } from '../verify/prove-batch.ts';
+import { anyMatches } from './held-texts.ts';
 
 const keysPerQuery = 500;
 const inForce = '(until IS NULL OR until > UTC_TIMESTAMP(6))';
@@ -22,6 +26,7 @@ interface TableHolds {
 export class HeldBatches {
   readonly #connection: Connection;
   readonly #tables: ReadonlyMap<string, TableHolds>;
+  readonly #written = new Map<string, Promise<readonly (readonly string[])[]>>();
   /** The latest hold that was there when these were read. */
   readonly newestHold: string;
 
@@ -68,7 +73,10 @@ export class HeldBatches {
       if (!holds) continue;
       const store = await open();
       if (holds.byKey && (await this.#isKeyHeld(store, batch, table))) return true;
-      if (holds.predicates.length > 0 && (await isMatched(store, batch, table, holds.predicates))) return true;
+      if (holds.byKey && (await this.#isWrittenKeyHeld(store, batch, table))) return true;
+      if (holds.predicates.length === 0) continue;
+      const rows = store.rows(batchName(batch), table);
+      if (await anyMatches(this.#connection, table, holds.predicates, rows)) return true;
     }
     return false;
   }
@@ -91,6 +99,53 @@ export class HeldBatches {
     return hashes.length > 0 && (await this.#anyHeld(table.table, hashes));
   }
 
+  /**
+   * A key that somebody wrote may be another text than the archived one and still mean it, as a collation has it.
+   * @throws AppError HOLD_INVALID
+   */
+  async #isWrittenKeyHeld(store: ArchiveStore, batch: LedgerBatch, table: ManifestTable): Promise<boolean> {
+    const columns = table.key.flatMap((name) => table.columns.find((column) => column.name === name) ?? []);
+    const whole = columns.every((column) => isIntegerType(dataTypeOf(column)));
+    const name = JSON.stringify([table.table, whole]);
+    const known = this.#written.get(name) ?? this.#writtenKeys(table.table, whole);
+    this.#written.set(name, known);
+    const keys = await known;
+    if (keys.length === 0) return false;
+    // Made when the table had another key: which row it means is not known.
+    if (keys.some((cells) => cells.length !== columns.length)) return true;
+    const predicates = keys.map((cells) =>
+      cells.map((value, place): Condition => ({ column: table.key[place] ?? '', operator: '=', value })),
+    );
+    const binary = binaryColumns({ columns });
+    const rows = async function* () {
+      for await (const hashes of store.hashes(batchName(batch), table))
+        yield hashes.map(({ key }) => key.map((cell, place) => Buffer.from(cell, binary[place] ? 'hex' : 'utf8')));
+    };
+    return await anyMatches(this.#connection, { columns }, predicates, rows());
+  }
+
+  /** Keys that people wrote; where the key is of integers, those only that are written in a way of their own: the others have been found by their hashes. */
+  async #writtenKeys(table: string, whole: boolean): Promise<readonly (readonly string[])[]> {
+    const keys: (readonly string[])[] = [];
+    const faults: { readonly hold: string; readonly fault: string }[] = [];
+    await this.#connection.eachRow(
+      `SELECT CAST(id AS CHAR) AS id, key_text, key_hash FROM tableset_holds
+       WHERE table_name = ${quoteString(table)} AND key_hash IS NOT NULL AND run_id IS NULL AND ${inForce}`,
+      (row) => {
+        const cells = heldKey(row);
+        if (typeof cells !== 'string') {
+          if (!whole || !cells.every((cell) => /^(?:0|-?[1-9]\d*)$/.test(cell))) keys.push(cells);
+        } else if (faults.length === 0) faults.push({ hold: String(row['id']), fault: cells });
+      },
+    );
+    const [invalid] = faults;
+    if (invalid) {
+      const { hold, fault } = invalid;
+      throw loaderError('HOLD_INVALID', `hold ${hold} on ${table}: ${fault}`, { details: { table, hold } });
+    }
+    return keys;
+  }
+
   async #anyHeld(table: string, hashes: readonly Buffer[]): Promise<boolean> {
     const row = await this.#connection.row(
       `SELECT 1 AS held FROM tableset_holds WHERE table_name = ? AND key_hash IN (${hashes.map(() => '?').join(',')}) AND ${inForce} LIMIT 1`,
@@ -104,19 +159,6 @@ export class HeldBatches {
 export async function newestHold(connection: Connection): Promise<string> {
   const row = await connection.row('SELECT CAST(COALESCE(MAX(id), 0) AS CHAR) AS id FROM tableset_holds');
   return String(row?.['id']);
-}
-
-async function isMatched(
-  store: ArchiveStore,
-  batch: LedgerBatch,
-  table: ManifestTable,
-  predicates: readonly (readonly Condition[])[],
-): Promise<boolean> {
-  const tests = predicates.map((predicate) => mayBeHeld(predicate, table));
-  for await (const rows of store.rows(batchName(batch), table)) {
-    if (rows.some((row) => tests.some((test) => test(row)))) return true;
-  }
-  return false;
 }
 
 function understood(id: string, table: string, text: string): readonly Condition[] {

@@ -1,6 +1,7 @@
 import type { AppError } from '@tableset/common/errors.ts';
 import type { LedgerBatch } from '../archive/batch-ledger.ts';
 import { openBudget } from '../archive/deletion-budget.ts';
+import { warnOfHolds } from '../archive/holds.ts';
 import { openThrottle } from '../archive/throttle.ts';
 import {
   type ArchiveSession,
@@ -140,6 +141,7 @@ interface Expired {
  */
 async function expiredBatches(session: ArchiveSession, request: PurgeRequest, tally: PurgeTally): Promise<Expired> {
   const { connection, stores } = session;
+  await warnOfHolds(connection, request.tasks, request.output);
   const held = await HeldBatches.read(connection);
   const now = await primaryNow(connection);
   const tasks = request.tasks.filter((task) => task.enabled && task.deleteAfterDays !== null);

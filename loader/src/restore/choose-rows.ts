@@ -1,12 +1,12 @@
 import type { LedgerBatch } from '../archive/batch-ledger.ts';
 import { type CanonicalRow, rowHash } from '../core/archive/canonical.ts';
 import type { ManifestTable } from '../core/archive/manifest.ts';
-import { binaryColumns, cellsReader, keyReader } from '../core/archive/restore-filter.ts';
+import { binaryColumns, keyReader } from '../core/archive/restore-filter.ts';
 import { keyText } from '../core/archive/selection.ts';
-import { loaderError } from '../errors.ts';
 import type { ArchiveStore } from '../stores/store.ts';
 import { batchName, batchTables, verifyFailed } from '../verify/prove-batch.ts';
 import type { RowLink } from './child-links.ts';
+import { type EqualCells, LinkedRows } from './linked-rows.ts';
 import type { ProofKeeper } from './proof-keeper.ts';
 import type { SeenKeys } from './seen-keys.ts';
 
@@ -34,7 +34,12 @@ export interface RowChoice {
   readonly matches: ((row: CanonicalRow) => boolean) | null;
   /** By place in the manifest; null where the children stay in the archive. */
   readonly links: ((place: number) => Promise<readonly RowLink[]>) | null;
+  /** Which cells of links are equal, as the primary says. */
+  readonly equal: EqualCells;
 }
+
+/** Which of some rows are taken. */
+type RowTest = (rows: readonly CanonicalRow[]) => Promise<readonly boolean[]>;
 
 /** Rows are handed on in pieces of at most this many, and about this many bytes. */
 const pieceRows = 500;
@@ -42,8 +47,8 @@ const pieceBytes = 4 * 1024 * 1024;
 
 /**
  * The rows of a batch that are to be restored: those of the root that match, then, parents first, what belongs to them. Each table is proved as a
- * whole before any of its rows is handed on.
- * @throws AppError ARCHIVE_VERIFY_FAILED
+ * whole before any of its rows is handed on. Of a batch whose root rows are all taken every row comes along.
+ * @throws AppError ARCHIVE_VERIFY_FAILED, ARCHIVE_TABLE_UNSUITABLE if it is not known which children belong to the rows
  */
 export async function* chooseRows(
   store: ArchiveStore,
@@ -53,23 +58,30 @@ export async function* chooseRows(
   seen: SeenKeys,
 ): AsyncGenerator<ChosenRows> {
   const tables = batchTables(batch);
-  const parents = new ParentCells();
+  const parents = new LinkedRows(batch, choice.equal);
   for (const [place, table] of tables.entries()) {
     if (place > 0 && (choice.links === null || parents.none)) return;
     const links = place === 0 || choice.links === null ? [] : await choice.links(place);
-    const whole = choice.matches === null && !parents.left;
-    const test = place === 0 ? choice.matches : whole ? null : parents.test(table, links);
+    const test = place === 0 ? rootTest(choice.matches) : parents.left ? parents.test(table, links) : null;
     const proved = await proofs.hashes(store, batch, table);
     const children = choice.links === null ? [] : await linksTo(place, tables, choice.links);
     const keep = parents.keeper(place, table, children);
-    for await (const piece of readTable(store, batch, table, test, proved)) {
-      const rows = piece.filter(({ key }) => seen.take(table.table, key));
-      for (const { row } of rows) keep(row);
-      if (rows.length < piece.length) parents.left = true;
+    const leave = (row: CanonicalRow) => keep(row, false);
+    for await (const piece of readTable(store, batch, table, { test, leave }, proved)) {
+      const rows: ArchivedRow[] = [];
+      for (const archived of piece) {
+        const taken = seen.take(table.table, archived.key);
+        keep(archived.row, taken);
+        if (taken) rows.push(archived);
+      }
       const before = tables.slice(0, place).map((each) => each.table);
       yield { place, table, rows, parents: before, superseded: piece.length - rows.length };
     }
   }
+}
+
+function rootTest(matches: RowChoice['matches']): RowTest | null {
+  return matches && (async (rows) => rows.map(matches));
 }
 
 async function linksTo(
@@ -82,12 +94,12 @@ async function linksTo(
   return all.filter((link) => link.parent === parent);
 }
 
-/** Rows of one table that the test takes, in pieces. */
+/** Rows of one table that the test takes, in pieces; the others are left. */
 async function* readTable(
   store: ArchiveStore,
   batch: LedgerBatch,
   table: ManifestTable,
-  test: ((row: CanonicalRow) => boolean) | null,
+  { test, leave }: { readonly test: RowTest | null; readonly leave: (row: CanonicalRow) => void },
   proved: ReadonlySet<string>,
 ): AsyncGenerator<readonly ArchivedRow[]> {
   const binary = binaryColumns(table);
@@ -95,8 +107,12 @@ async function* readTable(
   let piece: ArchivedRow[] = [];
   let bytes = 0;
   for await (const rows of store.rows(batchName(batch), table)) {
-    for (const row of rows) {
-      if (test && !test(row)) continue;
+    const taken = test && (await test(rows));
+    for (const [index, row] of rows.entries()) {
+      if (taken && !taken[index]) {
+        leave(row);
+        continue;
+      }
       const hash = rowHash(row, binary);
       const key = keyText(keyOf(row));
       // The store was read twice, and must say the same twice.
@@ -113,76 +129,4 @@ async function* readTable(
     }
   }
   if (piece.length > 0) yield piece;
-}
-
-/** Which values of parents' columns were taken, for the children that refer to them. */
-class ParentCells {
-  readonly #taken = new Map<string, Set<string>>();
-  #rows = 0;
-  /** True once a row was left out, so that what belongs to it must stay out too. */
-  left = false;
-
-  get none(): boolean {
-    return this.#rows === 0;
-  }
-
-  /** Makes the function that remembers what children refer to of a parent's row. */
-  keeper(place: number, table: ManifestTable, links: readonly RowLink[]): (row: CanonicalRow) => void {
-    const readers = links.map((link) => {
-      const values = new Set<string>();
-      this.#taken.set(linkName({ ...link, parent: place }), values);
-      const read = comparedCells(table, link.parentColumns);
-      return (row: CanonicalRow) => values.add(JSON.stringify(read(row)));
-    });
-    return (row) => {
-      this.#rows++;
-      for (const read of readers) read(row);
-    };
-  }
-
-  /**
-   * Makes the test whether a child's row belongs to a row that was taken.
-   * @throws AppError ARCHIVE_TABLE_UNSUITABLE if nothing says which rows do
-   */
-  test(table: ManifestTable, links: readonly RowLink[]): (row: CanonicalRow) => boolean {
-    if (links.length === 0) {
-      throw loaderError(
-        'ARCHIVE_TABLE_UNSUITABLE',
-        `nothing says which rows of ${table.table} belong to which of its parent: neither a foreign key nor its entry under children`,
-        { hint: 'Give the entry its columns by on, or restore whole batches with --batch.' },
-      );
-    }
-    const tests = links.map((link) => {
-      const values = this.#taken.get(linkName(link));
-      const read = comparedCells(table, link.columns);
-      return (row: CanonicalRow) => {
-        const cells = read(row);
-        return !cells.includes(null) && values?.has(JSON.stringify(cells)) === true;
-      };
-    });
-    return (row) => tests.some((test) => test(row));
-  }
-}
-
-function linkName(link: RowLink): string {
-  return JSON.stringify([link.parent, link.parentColumns]);
-}
-
-/** The cells of a foreign key's columns in a form in which those are the same that their collations call equal. */
-function comparedCells(
-  table: ManifestTable,
-  names: readonly string[],
-): (row: CanonicalRow) => readonly (string | null)[] {
-  const read = cellsReader(table, names);
-  const folds = names.map((name) => foldOf(table.columns.find((column) => column.name === name)?.collation ?? null));
-  return (row) => read(row).map((cell, place) => (cell === null ? null : (folds[place]?.(cell) ?? cell)));
-}
-
-function foldOf(collation: string | null): (text: string) => string {
-  if (collation === null || /_bin$|^binary$/.test(collation)) return (text) => text;
-  const plain = (text: string) => text.normalize('NFKD').trimEnd();
-  if (/_cs$/.test(collation)) return plain;
-  const withoutCase = (text: string) => plain(text).toUpperCase().toLowerCase();
-  if (/_as_ci$/.test(collation)) return withoutCase;
-  return (text) => withoutCase(text).replace(/\p{M}/gu, '');
 }

@@ -1,4 +1,5 @@
 import type { LedgerBatch } from '../archive/batch-ledger.ts';
+import { equalCells } from '../archive/collated.ts';
 import {
   type ArchiveSession,
   type LockedSession,
@@ -234,6 +235,7 @@ class Restore {
     const links = new Map<number, readonly RowLink[]>();
     const choice: RowChoice = {
       matches: none ? () => false : matches,
+      equal: (columns, left, right) => equalCells(this.#session.connection, columns, left, right),
       links:
         into !== null
           ? null

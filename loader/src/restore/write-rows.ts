@@ -215,11 +215,14 @@ async function readBack(rows: readonly ArchivedRow[], part: WritePart, session: 
   }
   const columns = await differingColumns(connection, target, wrong);
   const what = columns === null ? 'is not there' : `differs in ${columns.join(', ')}`;
+  const json = target.columns.some(({ name, dataType }) => dataType === 'json' && columns?.includes(name));
   throw loaderError(
     'ARCHIVE_VERIFY_FAILED',
     `${table}: the row ${wrong.key} was restored and ${what} when it is read back`,
     {
-      hint: 'It was rolled back. A trigger, a generated column or a changed type alters the row; restore into another table with --into.',
+      hint: json
+        ? 'It was rolled back. MySQL parses the text of a JSON document that had a DECIMAL, a date or bytes in it to another; --into makes no difference. The archive has it as it was.'
+        : 'It was rolled back. A trigger, a generated column or a changed type alters the row; restore into another table with --into.',
     },
   );
 }

@@ -41,6 +41,7 @@ export async function openMysqlStore(settings: MysqlSettings, context: MysqlStor
     connect(address, {
       signal: context.signal,
       localInfile: true,
+      invalidDates: true,
       onWait: (reason) => context.warn('waiting for the store', { store: settings.name, reason }),
     });
   const connection = await open();
@@ -71,6 +72,8 @@ export class MysqlStore implements ArchiveStore {
   #writer: Session;
   /** Reads what is committed, on a session that never saw it before; also takes away other batches while one is being written. */
   #reader: Session | null = null;
+  #openingReader: Promise<Session> | null = null;
+  #closed = false;
   /** The batch whose transaction is open. */
   #writing: string | null = null;
   /** Columns of archive tables by name, as they are in the store. */
@@ -227,6 +230,7 @@ export class MysqlStore implements ArchiveStore {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
     for (const session of [this.#writer, this.#reader]) {
       session?.heartbeat[Symbol.dispose]();
       await session?.connection[Symbol.asyncDispose]();
@@ -300,14 +304,27 @@ export class MysqlStore implements ArchiveStore {
   }
 
   async #forReading(): Promise<Connection> {
-    if (!this.#reader || this.#reader.connection.lost) {
-      this.#reader?.heartbeat[Symbol.dispose]();
-      const connection = await this.#open();
-      this.#reader = { connection, heartbeat: keepAlive(connection) };
-      // Digests are made of one text.
-      await connection.run('SET SESSION group_concat_max_len = ?', [connection.server.maxAllowedPacketBytes]);
+    if (this.#reader && !this.#reader.connection.lost) return this.#reader.connection;
+    // Two batches may be proved at once: with a session each, one would stay open for ever.
+    this.#openingReader ??= this.#openReader().finally(() => {
+      this.#openingReader = null;
+    });
+    return (await this.#openingReader).connection;
+  }
+
+  async #openReader(): Promise<Session> {
+    this.#reader?.heartbeat[Symbol.dispose]();
+    this.#reader = null;
+    const connection = await this.#open();
+    // Digests are made of one text.
+    await connection.run('SET SESSION group_concat_max_len = ?', [connection.server.maxAllowedPacketBytes]);
+    if (this.#closed) {
+      // What was read for is over, and nobody is left to close it.
+      connection.destroy();
+      throw loaderError('STORE_UNAVAILABLE', `store ${this.name} is closed`);
     }
-    return this.#reader.connection;
+    this.#reader = { connection, heartbeat: keepAlive(connection) };
+    return this.#reader;
   }
 
   async #rollBack(): Promise<void> {

@@ -63,6 +63,13 @@ export function chosenTasks(
   const known = config.archive.map((task) => task.table);
   for (const name of names) {
     if (known.includes(name)) continue;
+    const root = config.archive.find((task) => task.children.some((child) => child.table === name));
+    if (root) {
+      throw commonError(
+        'SETTING_INVALID',
+        `--table was given ${JSON.stringify(name)}, which goes along with ${root.table}; use --table ${root.table}`,
+      );
+    }
     const near = nearestName(name, known);
     throw commonError(
       'SETTING_INVALID',

@@ -44,7 +44,8 @@ function describe(result: StatusOutcome): readonly string[] {
     ...section(
       'on the primary',
       (result.onPrimary ?? []).map(
-        ({ table, rows }) => `${table}: ${rows === 1 ? 'the row is' : `${rows} such rows are`} there`,
+        ({ table, rows }) =>
+          `${table}: ${rows === 0 ? 'no such row' : rows === 1 ? 'the row is there' : `${rows} such rows`}`,
       ),
     ),
     ...section(

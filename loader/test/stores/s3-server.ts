@@ -3,7 +3,13 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
+import {
+  CreateBucketCommand,
+  DeleteObjectsCommand,
+  GetObjectCommand,
+  ListObjectsV2Command,
+  S3Client,
+} from '@aws-sdk/client-s3';
 import { GenericContainer, getContainerRuntimeClient, Wait } from 'testcontainers';
 import { guardCommand } from '../../../tools/embedded-database/guard.ts';
 import type { StoreSettings } from '../../src/config/archive-config.ts';
@@ -29,6 +35,9 @@ export interface S3Server extends AsyncDisposable {
   settings(endpoint?: string): S3Settings;
   /** A bucket of its own. */
   createBucket(): Promise<string>;
+  /** Its objects by key, up to a thousand. */
+  contents(bucket: string): Promise<readonly (readonly [string, Buffer])[]>;
+  empty(bucket: string): Promise<void>;
 }
 
 export async function startS3Server(): Promise<S3Server> {
@@ -59,6 +68,10 @@ export async function startS3Server(): Promise<S3Server> {
     }),
     (each) => each.destroy(),
   );
+  const keys = async (bucket: string) => {
+    const { Contents: contents = [] } = await client.send(new ListObjectsV2Command({ Bucket: bucket }));
+    return contents.map(({ Key: key = '' }) => key);
+  };
   const held = stack.move();
   return {
     host,
@@ -75,6 +88,19 @@ export async function startS3Server(): Promise<S3Server> {
       const bucket = `b${randomBytes(6).toString('hex')}`;
       await client.send(new CreateBucketCommand({ Bucket: bucket }));
       return bucket;
+    },
+    async contents(bucket) {
+      const found: [string, Buffer][] = [];
+      for (const key of await keys(bucket)) {
+        const { Body: body } = await client.send(new GetObjectCommand({ Bucket: bucket, Key: key }));
+        found.push([key, Buffer.from((await body?.transformToByteArray()) ?? [])]);
+      }
+      return found;
+    },
+    async empty(bucket) {
+      const objects = (await keys(bucket)).map((key) => ({ Key: key }));
+      if (objects.length > 0)
+        await client.send(new DeleteObjectsCommand({ Bucket: bucket, Delete: { Objects: objects } }));
     },
     [Symbol.asyncDispose]: () => held.disposeAsync(),
   };

@@ -3,8 +3,9 @@ import type { ColumnDefinition, TableDefinition } from '@tableset/common/databas
 import { isBinaryType, isTextType } from '../values/column-codec.ts';
 import { isIntegerType } from '../values/integer.ts';
 import { isSpatialType } from '../values/spatial.ts';
-import type { ArchivedTable } from './archive-set.ts';
+import type { ArchivedTable, ArchiveSet } from './archive-set.ts';
 import { findColumn } from './conditions.ts';
+import { dropsAnything } from './one-server-sql.ts';
 import { primaryKey } from './table-set.ts';
 
 /** How an archive no longer fits its table. */
@@ -43,6 +44,38 @@ export function archiveDrift(table: ArchivedTable, archive: TableDefinition): Ar
     );
   }
   return { missing, refusals };
+}
+
+/**
+ * What the archives of a set would leave out by their own comparisons, one sentence each with the statement that mends it: when rows are left out the tables' own are
+ * gone, so the archives must find each other's rows as the tables did.
+ * @param archives in the order of the set
+ */
+export function linkDrift(set: ArchiveSet, archives: readonly TableDefinition[]): readonly string[] {
+  return set.tables.flatMap((table, index) => {
+    const { child } = table;
+    if (child === null || !dropsAnything(set, table)) return [];
+    return [
+      ...collationFaults(table, archives[index], child.columns),
+      ...collationFaults(set.tables[child.parent], archives[child.parent], child.parentColumns),
+    ];
+  });
+}
+
+function collationFaults(
+  table: ArchivedTable | undefined,
+  archive: TableDefinition | undefined,
+  names: readonly string[],
+): readonly string[] {
+  if (!table || !archive) return [];
+  return names.flatMap((name) => {
+    const [source, kept] = [findColumn(table.definition, name), findColumn(archive, name)];
+    if (!source || source.collation === kept?.collation) return [];
+    const compared = `${archive.name}.${source.name} is compared by ${kept?.collation}, and in ${table.definition.name} by ${source.collation}, while settings leave out rows by it`;
+    return [
+      `${compared}; run on the store: ALTER TABLE ${quoteTable(archive.schema, archive.name)} MODIFY ${declaration(source)}`,
+    ];
+  });
 }
 
 function tableFaults(table: ArchivedTable, archive: TableDefinition): readonly string[] {

@@ -7,6 +7,7 @@ import { isIntegerType } from '../values/integer.ts';
 import { isSpatialType } from '../values/spatial.ts';
 import type { ArchivedTable, ArchiveSet } from './archive-set.ts';
 import { conditionFault, findColumn } from './conditions.ts';
+import { checkLinkColumns } from './link-columns.ts';
 import { primaryKey, unsuitable } from './table-set.ts';
 
 /** What the account may see, without which a refusal could not be told. */
@@ -21,9 +22,15 @@ export interface Sight {
 
 /**
  * Refuses one table that could not be archived safely, root or child, whatever it hangs together with.
+ * @param unlisted the table, as `schema/table`, of a foreign key to this one that its definition does not list; null if it lists all, undefined if the account may not know
  * @throws AppError ARCHIVE_TABLE_UNSUITABLE
  */
-export function checkArchiveTable(task: ArchiveTask, definition: TableDefinition, sight: Sight): void {
+export function checkArchiveTable(
+  task: ArchiveTask,
+  definition: TableDefinition,
+  sight: Sight,
+  unlisted: string | null | undefined,
+): void {
   const refuse = (why: string, hint: string) => {
     throw unsuitable(definition.name, why, hint);
   };
@@ -47,6 +54,14 @@ export function checkArchiveTable(task: ArchiveTask, definition: TableDefinition
     const why =
       'cannot be archived: the account sees only some tables of the schema, so a foreign key that cascades into another one would go unseen';
     refuse(why, `GRANT ${sight.needed} ON ${quoteIdentifier(definition.schema)}.* to the account.`);
+  }
+  if (unlisted === undefined) {
+    const why =
+      'cannot be archived: the account does not see foreign keys of other schemas, which could delete their rows along without a copy';
+    refuse(why, 'GRANT PROCESS ON *.* to the account.');
+  } else if (unlisted !== null) {
+    const why = `is referred to by ${unlisted.replace('/', '.')}, whose foreign key the account does not see: rows of it could be changed or deleted without a copy`;
+    refuse(why, 'Take that foreign key away; a table of another schema cannot go along.');
   }
   if (task.allowDeleteTriggers) return;
   if (!sight.triggers(definition.name)) {
@@ -155,6 +170,7 @@ function checkChild(set: ArchiveSet, table: ArchivedTable): void {
   if (table.child === null) return;
   const { settings, parent } = table.child;
   const above = set.tables[parent]?.definition;
+  if (above) checkLinkColumns(table.definition, above, table.child);
   if (settings.when && above) {
     const column = findColumn(above, settings.when.column);
     const about = `when of ${settings.table} names ${settings.when.column}`;

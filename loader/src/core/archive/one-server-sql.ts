@@ -1,15 +1,16 @@
 import { quoteIdentifier, quoteList, quoteTable } from '@tableset/common/database/quoting.ts';
 import type { ColumnDefinition, TableDefinition } from '@tableset/common/database/table-definition.ts';
 import { sameValue } from '../load-sql.ts';
+import { isTextType } from '../values/column-codec.ts';
 import type { ArchivedTable, ArchiveSet, ChildLink } from './archive-set.ts';
 import { cellExpression, rowHashExpression } from './canonical.ts';
-import type { SqlPart } from './conditions.ts';
+import { findColumn, type SqlPart } from './conditions.ts';
 import { isKey } from './key-columns.ts';
 import type { KeyRange, Selection } from './selection.ts';
 
 /*
- * The statements of a batch whose archive lies on the primary's own server. In every one of them `s` is the table, `a` its archive, `p` the archive of
- * its parent. The id of the batch comes as a bigint: a text would be compared with BIGINT columns as a DOUBLE by some servers.
+ * The statements of a batch whose archive lies on the primary's own server. In every one of them `s` is the table, `a` its archive, `q` its parent and `p` the
+ * archive of that. The id of the batch comes as a bigint: a text would be compared with BIGINT columns as a DOUBLE by some servers.
  */
 
 /** The column of every archive table that says which batch a row came with, quoted. */
@@ -118,7 +119,10 @@ function indexOn(definition: TableDefinition | undefined, columns: readonly stri
   return index ? ` FORCE INDEX (${quoteIdentifier(index.name)})` : null;
 }
 
-/** Copies and locks the children of the parents that were copied with this batch. */
+/**
+ * Copies and locks the children of the parents that were copied with this batch. Children hang on the parent by the collation of the table, which its archive
+ * need not have: they are found by way of the parent itself, unless integers say which it is.
+ */
 export function copyChildren(
   set: ArchiveSet,
   table: ArchivedTable,
@@ -129,9 +133,13 @@ export function copyChildren(
 ): SqlPart {
   const parent = parentOf(set, link);
   const parents = `${archiveTable(parent, archiveSchema)} p${hints.batch.get(parent.archiveName) ?? ''}`;
+  const byArchive = link.parentColumns.every((name) =>
+    integerTypes.has(findColumn(parent.definition, name)?.dataType ?? ''),
+  );
+  const byParent = ` STRAIGHT_JOIN ${sourceTable(parent)} q FORCE INDEX (PRIMARY) ON ${keyMatch(parent, 'q', 'p')}`;
   const children = `${sourceTable(table)} s${hints.link.get(table.archiveName) ?? ''}`;
   return {
-    sql: `${insertInto(table, archiveSchema)} SELECT ${columnsOf(table, 's')}, ? FROM ${parents} STRAIGHT_JOIN ${children} ON ${linkMatch(link, 's', 'p')} WHERE p.${batchColumn} = ? FOR UPDATE`,
+    sql: `${insertInto(table, archiveSchema)} SELECT ${columnsOf(table, 's')}, ? FROM ${parents}${byArchive ? '' : byParent} STRAIGHT_JOIN ${children} ON ${linkMatch(link, 's', byArchive ? 'p' : 'q')} WHERE p.${batchColumn} = ? FOR UPDATE`,
     values: [batch, batch],
   };
 }
@@ -187,12 +195,11 @@ export function copiedRows(
  * locks what it reads of the archive, and a range of keys could have rows of another batch in it.
  */
 export function deleteCopied(table: ArchivedTable, archiveSchema: string, batch: bigint, hints: BatchHints): SqlPart {
-  const key = table.key.map((name) => `s.${quoteIdentifier(name)} = a.${quoteIdentifier(name)}`);
   const same = table.columns
     .filter((column) => !isComparedByKey(table, column))
     .map((column) => sameValue(column, 's', 'a'));
   return {
-    sql: `DELETE s FROM ${archiveTable(table, archiveSchema)} a${hints.batch.get(table.archiveName) ?? ''} STRAIGHT_JOIN ${sourceTable(table)} s ON ${[...key, ...same].join(' AND ')} WHERE a.${batchColumn} = ?`,
+    sql: `DELETE s FROM ${archiveTable(table, archiveSchema)} a${hints.batch.get(table.archiveName) ?? ''} STRAIGHT_JOIN ${sourceTable(table)} s ON ${[keyMatch(table, 's', 'a'), ...same].join(' AND ')} WHERE a.${batchColumn} = ?`,
     values: [batch],
   };
 }
@@ -335,6 +342,19 @@ function parentOf(set: ArchiveSet, link: ChildLink): ArchivedTable {
   const parent = set.tables[link.parent];
   if (!parent) throw new RangeError(`no table ${link.parent} in the set`);
   return parent;
+}
+
+/** A row's key in the table and in the archive, compared by the table's collation: its index is found by no other. */
+function keyMatch(table: ArchivedTable, source: string, archive: string): string {
+  return table.key
+    .map((name) => {
+      const { dataType, characterSet, collation } = columnOf(table, name);
+      const kept = `${archive}.${quoteIdentifier(name)}`;
+      const isText = isTextType(dataType) && characterSet !== null && collation !== null;
+      const compared = isText ? `CONVERT(${kept} USING ${characterSet}) COLLATE ${collation}` : kept;
+      return `${source}.${quoteIdentifier(name)} = ${compared}`;
+    })
+    .join(' AND ');
 }
 
 /** `child`.`order_id` = `parent`.`id` AND … */

@@ -116,6 +116,7 @@ function findLink(child: TableDefinition, settings: ArchiveChild, members: reado
     throw unsuitable(child.name, `refers to the set in several ways: ${names}`, 'Set on to say which one counts.');
   }
   const { key, parent } = chosen;
+  checkUnique(child, parent, key.referencedColumns);
   return { settings, parent, columns: key.columns, parentColumns: key.referencedColumns };
 }
 
@@ -141,16 +142,22 @@ function declaredLink(
     said?.parent ?? members.find((each) => each !== child && wanted.every((name) => findColumn(each, name)));
   if (!parent) throw unsuitable(child.name, `is to go along by (${wanted.join(', ')}), which no table of the set has`);
   const parentColumns = wanted.map((name) => findColumn(parent, name)?.name ?? name);
+  checkUnique(child, parent, parentColumns);
+  return { settings, parent, columns, parentColumns };
+}
+
+/** Both servers let a foreign key refer to what is not unique, if they are told to. */
+function checkUnique(child: TableDefinition, parent: TableDefinition, parentColumns: readonly string[]): void {
   const identifies = parent.indexes.some(
     (index) =>
       index.unique &&
-      index.parts.every(({ column, prefix }) => column !== null && prefix === null && parentColumns.includes(column)),
+      index.parts.every(
+        ({ column, prefix }) => column !== null && prefix === null && parentColumns.some((each) => same(each, column)),
+      ),
   );
-  if (!identifies) {
-    const why = `is to go along by ${parent.name} (${parentColumns.join(', ')}), which is not unique there, so a row could have two parents`;
-    throw unsuitable(child.name, why, 'Name columns that cover a unique key of the parent.');
-  }
-  return { settings, parent, columns, parentColumns };
+  if (identifies) return;
+  const why = `is to go along by ${parent.name} (${parentColumns.join(', ')}), which is not unique there, so a row could have two parents`;
+  throw unsuitable(child.name, why, 'Let it refer to columns that cover a unique key of the parent.');
 }
 
 function same(one: string | undefined, other: string | undefined): boolean {

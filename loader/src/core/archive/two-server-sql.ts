@@ -4,6 +4,7 @@ import { stagedColumn } from '../staged-column.ts';
 import type { ArchivedTable, ArchiveSet, ChildLink } from './archive-set.ts';
 import { cellExpression, isBinaryColumn, rowHashExpression } from './canonical.ts';
 import type { SqlPart } from './conditions.ts';
+import { holdsTypedValue, jsonColumns } from './json-values.ts';
 import type { KeyRange, Selection } from './selection.ts';
 
 /*
@@ -95,7 +96,7 @@ function literalOf(column: ColumnDefinition): (cell: string) => string {
   return quoteString;
 }
 
-/** How many cells stand before the facts of a row: one a column, then its hash, and 1 for a row that no archive could give back. */
+/** How many cells stand before the facts of a row: one a column, then its hash, and for a row that no archive could give back the place of the column, from 1. */
 export interface RowFacts {
   readonly hash: number;
   readonly unfit: number;
@@ -117,9 +118,13 @@ function selected(table: ArchivedTable): string {
 
 /** An ENUM's value that is no member prints as an empty text, which would come back as an error or as a member. */
 function unfit(columns: readonly ColumnDefinition[]): string {
-  const enums = columns.filter((column) => column.dataType === 'enum');
-  if (enums.length === 0) return '0';
-  return enums.map((column) => `IFNULL(t.${quoteIdentifier(column.name)} + 0 = 0, 0)`).join(' OR ');
+  const documents = jsonColumns(columns);
+  const cases = columns.flatMap((column, index) => {
+    const then = ` THEN ${index + 1}`;
+    if (column.dataType === 'enum') return `WHEN t.${quoteIdentifier(column.name)} + 0 = 0${then}`;
+    return documents.includes(column) ? `WHEN ${holdsTypedValue(column, 't')}${then}` : [];
+  });
+  return cases.length === 0 ? '0' : `CASE ${cases.join(' ')} ELSE 0 END`;
 }
 
 /** The rows of a range that match, in the order of their keys, without locks. */

@@ -121,7 +121,9 @@ describeEachServer('archiving one row by the API', (server) => {
       );
       expect(await ended(schema, await archive(api, '12'))).toMatchObject({ state: 'done', error: null });
       expect(await schema.query('SELECT id FROM orders WHERE id = 12')).toEqual([]);
-      expect(await schema.query("SELECT archived_before FROM tableset_tables WHERE table_name = 'orders'")).toEqual([]);
+      expect(await schema.query("SELECT archived_before FROM tableset_tables WHERE table_name = 'orders'")).toEqual([
+        { archived_before: null },
+      ]);
     });
   }
 

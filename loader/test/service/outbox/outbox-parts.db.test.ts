@@ -2,11 +2,13 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { ensureLedger, finishRun, startRun } from '@tableset/common/database/ledger.ts';
 import { createOutput } from '@tableset/common/output/output.ts';
 import { expect, onTestFinished, test } from 'vitest';
 import { describeEachServer, type TestSchema } from '../../../../test/servers.ts';
 import type { ConfigFile } from '../../../src/service/contracts.ts';
 import { alone } from '../../../src/service/leadership.ts';
+import { claimDelivery, dueHeads, endTry } from '../../../src/service/outbox/delivery-rows.ts';
 import { type OutboxParts, openOutbox } from '../../../src/service/outbox/outbox.ts';
 import { findReceiver, insertReceiver, urlPlace } from '../../../src/service/outbox/receiver-rows.ts';
 import { outboxTables } from '../../../src/service/outbox/tables.ts';
@@ -114,6 +116,36 @@ describeEachServer('parts of the outbox', (server) => {
     await until('it is told of', () => hooks.told.length === 1);
   });
 
+  test('what a try had counted before it was cut off is told of at the end of the next, once', async () => {
+    const schema = await server.createSchema();
+    const hooks = await receiver();
+    await using there = await scene(schema, hooks);
+    await using outbox = there.open();
+    outbox.start();
+    const claimed = await there.run();
+    const run = { ...claimed, databaseKey: there.database.key };
+    const other = { table: 'b', inserted: 1, updated: 0, deleted: 0 };
+    await there.database.use(async (connection) => {
+      await ensureLedger(connection);
+      for (const [kind, trigger, counts] of [
+        ['load', 'service', [{ table: 'a', inserted: 2, updated: 0, deleted: 0 }]],
+        ['load', 'service', [{ table: 'a', inserted: 0, updated: 0, deleted: 0 }]],
+        ['load', 'cli', [other]],
+        ['archive', 'service', [other]],
+      ] as const) {
+        const id = await startRun(connection, { kind, trigger, version: '1' });
+        await finishRun(connection, id, { outcome: 'done', counts });
+      }
+    });
+    for (let time = 0; time < 2; time++)
+      await there.database.transaction((connection) => outbox.hook(connection, run, { state: 'stopped' }));
+    await until('it is told of', () => hooks.told.length > 0);
+    await until('nothing waits', async () => (await rows(schema)).every(({ state }) => state === 'told'));
+    expect(hooks.told.map(({ id, body }) => [id, JSON.parse(body)])).toMatchObject([
+      ['1:a', { table: 'a', inserted: 2 }],
+    ]);
+  });
+
   test('one receiver is told in order, and two replicas that both think they lead tell each notice once', async () => {
     const schema = await server.createSchema();
     const hooks = await receiver((count) => hooks.answer(count <= 2 ? 503 : 204));
@@ -128,6 +160,24 @@ describeEachServer('parts of the outbox', (server) => {
     await until('all are told', async () => (await rows(schema)).filter(({ state }) => state === 'told').length === 4);
     await delay(300);
     expect(hooks.told.map(({ body }) => JSON.parse(body).table)).toEqual(['a', 'a', 'a', 'b', 'c', 'd']);
+  });
+
+  test('a notice is claimed once, and whoever lost it changes nothing', async () => {
+    const schema = await server.createSchema();
+    await using there = await scene(schema, await receiver());
+    await using outbox = there.open();
+    const run = await there.run();
+    await there.database.transaction((connection) => outbox.hook(connection, run, done('a')));
+    await there.database.use(async (connection) => {
+      const [head] = await dueHeads(connection);
+      if (!head) throw new Error('nothing is due');
+      const claimed = await claimDelivery(connection, head, 30);
+      expect(claimed).toMatchObject({ attempts: 1 });
+      expect(await claimDelivery(connection, head, 30)).toBe(null);
+      expect(await dueHeads(connection)).toEqual([]);
+      await endTry(connection, head, { outcome: 'dead', reason: 'late' });
+      expect(await rows(schema)).toMatchObject([{ state: 'waiting', attempts: 1 }]);
+    });
   });
 
   test('a refusal is a dead letter at once and keeps nothing else from being told', async () => {
@@ -193,7 +243,7 @@ describeEachServer('parts of the outbox', (server) => {
     expect(hooks.told).toEqual([]);
   });
 
-  test('what is stored is sealed anew with the newest key, and waits while its key is missing', async () => {
+  test('what is stored is sealed anew with the newest key', async () => {
     const schema = await server.createSchema();
     await using there = await scene(schema, null);
     const [old, young] = [keyLine('old'), keyLine('young')];

@@ -66,7 +66,7 @@ describeEachServer('the outbox of webhooks', (server) => {
     const folder = new ServiceFolder(schema, {});
     folder.configure({ load: [products, prices], webhooks: [fileReceiver(folder, hooks.origin)] });
     fill(folder, [['one', 30]]);
-    const service = await folder.ready();
+    const service = await folder.ready({ DB_WAIT_SECONDS: '1' });
     await runIn(schema, await service.trigger({ task: 'load' }), 'failed');
     await until('it is told of', () => hooks.told.length > 0);
     await until('nothing waits', async () => (await deliveries(schema)).every(({ state }) => state === 'told'));
