@@ -77,6 +77,8 @@ describeEachServer('a service whose database is away', (server) => {
     await way.close();
     await until('it is not ready', async () => (await service.get('/ready')).status === 503);
     expect((await service.get('/health')).status).toBe(200);
+    // It looks for work once a second.
+    await until('it has looked for work in vain', async () => service.log.includes('the queue cannot be read'));
     await way.open();
     await until('it is ready again', async () => (await service.get('/ready')).status === 200);
     const id = await service.trigger({ task: 'load' });
