@@ -16,8 +16,11 @@ const twoServerProof = 'loader/src/archive/two-server-proof.ts';
 const machine = 'loader/src/core/archive/batch-machine.ts';
 const purgeBatch = 'loader/src/purge/purge-batch.ts';
 
-const rollback =
-  "await connection.uninterrupted(() => connection.run('ROLLBACK')).catch(() => connection.destroy());\n}";
+const noRollback = {
+  file: 'common/src/database/transaction.ts',
+  find: "await connection.uninterrupted(() => connection.run('ROLLBACK')).catch(() => connection.destroy());\n}",
+  replace: '}',
+};
 const sameValues = ".map((column) => sameValue(column, 's', 'a'))";
 const countsOfBatch = 'if (affectedRows === copied[index]) continue;';
 
@@ -100,7 +103,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'one server: no rollback after a lock wait timeout',
     trial: { scenario: 'archive', store: 'mysql', strike: { statement: /^DELETE .*`orders`/s, fault: 1205 } },
-    changes: [{ file: lane, find: rollback, replace: '}' }],
+    changes: [noRollback],
   },
   {
     name: 'the result of GET_LOCK is ignored',
@@ -108,7 +111,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     changes: [
       {
         file: 'common/src/database/lock.ts',
-        find: "if (row?.['got'] === '1' && worker === null) return",
+        find: 'if (got && worker === null) return',
         replace: 'if (row !== null) return',
       },
     ],
@@ -212,7 +215,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'two servers: no rollback after a lock wait timeout',
     trial: { scenario: 'archive', store: 'filesystem', strike: { statement: /^DELETE .*`?orders`?/s, fault: 1205 } },
-    changes: [{ file: twoServerDelete, find: rollback, replace: '}' }],
+    changes: [noRollback],
   },
   {
     name: 'two servers: a commit that was not answered is taken for done',

@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { type AppError, commonError } from '../errors.ts';
 import type { LockSettings } from '../settings/database.ts';
 import { delay } from './connect.ts';
-import type { Connection } from './connection.ts';
+import type { Connection, Value } from './connection.ts';
+import { keepAlive } from './keep-alive.ts';
 import { quoteString } from './quoting.ts';
 
 /**
@@ -33,82 +34,63 @@ export interface PublishingLock {
   assertHeld(): Promise<void>;
 }
 
-const heartbeatMs = 20_000;
 /** One wait on the server; between them the deadline and the stop signal are looked at. */
 const pollSeconds = 2;
 
-/** The session's wait_timeout is short, so that a dead node's lock goes soon; a living one says so. */
-function keepSession(connection: Connection): NodeJS.Timeout {
-  const heartbeat = setInterval(() => {
-    if (!connection.busy && !connection.lost) connection.run('DO 1').catch(() => connection.destroy());
-  }, heartbeatMs);
-  return heartbeat.unref();
+/** A lock of the server, held by the session that took it for as long as that lives. */
+export class ServerLock implements PublishingLock, AsyncDisposable {
+  readonly name: string;
+  readonly connection: Connection;
+  readonly #heartbeat: Disposable;
+
+  constructor(connection: Connection, name: string) {
+    this.connection = connection;
+    this.name = name;
+    this.#heartbeat = keepAlive(connection);
+  }
+
+  async assertHeld(): Promise<void> {
+    await this.assertFact('IS_USED_LOCK(?) = CONNECTION_ID()', [this.name]);
+  }
+
+  /** @throws AppError LOCK_LOST unless the server says that this is true */
+  protected async assertFact(sql: string, values: readonly Value[]): Promise<void> {
+    if (!this.connection.lost) {
+      const row = await this.connection.row(`SELECT ${sql} AS held`, values);
+      if (row?.['held'] === '1') return;
+    }
+    throw commonError('LOCK_LOST', `the lock of schema ${this.connection.settings.name} is no longer held`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#heartbeat[Symbol.dispose]();
+    if (this.connection.lost || this.connection.busy) return;
+    await this.connection.run('DO RELEASE_LOCK(?)', [this.name]).catch(() => this.connection.destroy());
+  }
 }
 
 /**
  * The one lock of a schema. The connection that holds it makes every publishing write itself, or one that holds the lock of a worker, so that a
  * killed client's orphaned statement still locks the schema until it ends, and nothing is ever left to unlock by hand.
  */
-export class SchemaLock implements PublishingLock, AsyncDisposable {
-  readonly name: string;
-  readonly connection: Connection;
-  readonly #heartbeat: NodeJS.Timeout;
-
-  constructor(connection: Connection, name: string) {
-    this.connection = connection;
-    this.name = name;
-    this.#heartbeat = keepSession(connection);
-  }
-
-  async assertHeld(): Promise<void> {
-    if (!this.connection.lost) {
-      const row = await this.connection.row('SELECT IS_USED_LOCK(?) = CONNECTION_ID() AS held', [this.name]);
-      if (row?.['held'] === '1') return;
-    }
-    throw lost(this.connection);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    clearInterval(this.#heartbeat);
-    if (this.connection.lost || this.connection.busy) return;
-    await this.connection.run('DO RELEASE_LOCK(?)', [this.name]).catch(() => this.connection.destroy());
-  }
-}
+export type SchemaLock = ServerLock;
 
 /** The lock of one worker: a further connection that makes publishing writes for the holder of the schema's lock. */
-export class WorkerLock implements PublishingLock, AsyncDisposable {
-  readonly connection: Connection;
-  readonly #name: string;
+export class WorkerLock extends ServerLock {
   readonly #schema: SchemaLock;
-  readonly #heartbeat: NodeJS.Timeout;
 
   constructor(connection: Connection, name: string, schema: SchemaLock) {
-    this.connection = connection;
-    this.#name = name;
+    super(connection, name);
     this.#schema = schema;
-    this.#heartbeat = keepSession(connection);
   }
 
-  async assertHeld(): Promise<void> {
-    if (!this.connection.lost) {
-      const row = await this.connection.row(
-        'SELECT IS_USED_LOCK(?) = CONNECTION_ID() AND IS_USED_LOCK(?) = ? AS held',
-        [this.#name, this.#schema.name, this.#schema.connection.id],
-      );
-      if (row?.['held'] === '1') return;
-    }
-    throw lost(this.connection);
+  override async assertHeld(): Promise<void> {
+    await this.assertFact('IS_USED_LOCK(?) = CONNECTION_ID() AND IS_USED_LOCK(?) = ?', [
+      this.name,
+      this.#schema.name,
+      this.#schema.connection.id,
+    ]);
   }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    clearInterval(this.#heartbeat);
-    if (this.connection.lost || this.connection.busy) return;
-    await this.connection.run('DO RELEASE_LOCK(?)', [this.#name]).catch(() => this.connection.destroy());
-  }
-}
-
-function lost(connection: Connection): AppError {
-  return commonError('LOCK_LOST', `the lock of schema ${connection.settings.name} is no longer held`);
 }
 
 /**
@@ -168,9 +150,9 @@ export async function acquireLock(
       name,
       told === 0 ? 0 : seconds,
     ]);
-    const asked = row?.['got'] === '1' && !options.besideWorkers;
-    const worker = asked ? busyWorker(String(row['busy'])) : null;
-    if (row?.['got'] === '1' && worker === null) return new SchemaLock(connection, name);
+    const got = row?.['got'] === '1';
+    const worker = got && !options.besideWorkers && row['busy'] !== '0' ? Number(row['busy']) : null;
+    if (got && worker === null) return new ServerLock(connection, name);
     if (worker !== null) await connection.run('DO RELEASE_LOCK(?)', [name]);
     // A wait that was killed ends without an error on MariaDB.
     options.signal?.throwIfAborted();
@@ -194,10 +176,6 @@ const workerPollMs = 200;
 function workersBusy(name: string): string {
   const workers = Array.from({ length: workerLocksMax }, (_, index) => index + 1);
   return `CASE ${workers.map((worker) => `WHEN NOT IS_FREE_LOCK(${quoteString(workerLockName(name, worker))}) THEN ${worker}`).join(' ')} ELSE 0 END`;
-}
-
-function busyWorker(busy: string): number | null {
-  return busy === '0' ? null : Number(busy);
 }
 
 function busy(connection: Connection, holder: string, settings: LockSettings): AppError {

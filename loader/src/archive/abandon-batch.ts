@@ -2,7 +2,7 @@ import type { Connection } from '@tableset/common/database/connection.ts';
 import type { StorePool } from '../catalogue/store-pool.ts';
 import type { ArchiveSet } from '../core/archive/archive-set.ts';
 import type { ArchiveStore } from '../stores/store.ts';
-import { changeState, type LedgerBatch, readBatches, takeOver } from './batch-ledger.ts';
+import { changeState, type LedgerBatch, readUnfinished, takeOver } from './batch-ledger.ts';
 import type { EngineContext } from './engine.ts';
 
 /** Takes a batch that an earlier run left out of its store again. Nothing of it was deleted from the primary, so its copy is of no use. */
@@ -27,12 +27,7 @@ export async function abandonBatch(
  */
 export async function abandonInOtherStores(context: EngineContext, stores: StorePool): Promise<void> {
   const { set, store, shard, lock, output, signal } = context;
-  const ofShard = shard === null ? '' : ' AND shard = ?';
-  const left = await readBatches(
-    lock.connection,
-    `table_name = ? AND store <> ? AND state IN ('copying', 'copied', 'verified', 'abandoned')${ofShard}`,
-    [set.task.table, store.name, ...(shard === null ? [] : [shard])],
-  );
+  const left = await readUnfinished(lock.connection, set.task.table, { isNot: store.name }, shard);
   for (const name of new Set(left.map((batch) => batch.store))) {
     const batches = left.filter((batch) => batch.store === name);
     try {

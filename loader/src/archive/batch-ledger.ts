@@ -210,6 +210,24 @@ const batchColumns = `CAST(id AS CHAR) AS id, CAST(token AS CHAR) AS token, CAST
   oldest, newest, row_count, total_rows, manifest, created_at, verified_at`;
 
 /**
+ * The batches of a table that an earlier run left unfinished, those of one shard or, for a run without shards, which is alone, of all.
+ * @param store of this store, or of any other than this
+ */
+export async function readUnfinished(
+  connection: Connection,
+  table: string,
+  store: { readonly is: string } | { readonly isNot: string },
+  shard: number | null,
+): Promise<readonly LedgerBatch[]> {
+  const [compared, name] = 'is' in store ? ['=', store.is] : ['<>', store.isNot];
+  return await readBatches(
+    connection,
+    `table_name = ? AND store ${compared} ? AND state IN ('copying', 'copied', 'verified', 'abandoned')${shard === null ? '' : ' AND shard = ?'}`,
+    [table, name, ...(shard === null ? [] : [shard])],
+  );
+}
+
+/**
  * Batches of the ledger in the order of their ids, which is that of time.
  * @param where SQL over the columns of `tableset_batches`, with placeholders
  */

@@ -1,4 +1,5 @@
 import type { Connection } from '@tableset/common/database/connection.ts';
+import { serverErrno } from '@tableset/common/database/errno.ts';
 import { quoteTable } from '@tableset/common/database/quoting.ts';
 import { withoutCounter } from '@tableset/common/database/read-table.ts';
 import type { TableDefinition } from '@tableset/common/database/table-definition.ts';
@@ -41,6 +42,21 @@ export async function assertDefinitions(connection: Connection, set: ArchiveSet)
     const row = await connection.row(`SHOW CREATE TABLE ${quoteTable(definition.schema, definition.name)}`);
     if (withoutCounter(String(row?.['Create Table'])) !== definition.createStatement)
       throw changed(definition, 'definition');
+  }
+}
+
+/** 1054 unknown column, 1146 no such table, 1412 definition changed, 1136 column count, 1364 no default. */
+const changedDefinition = new Set([1054, 1136, 1146, 1364, 1412]);
+
+/** What failed because a table was changed meanwhile is told as that. */
+export async function explained(connection: Connection, set: ArchiveSet, error: unknown): Promise<unknown> {
+  const errno = serverErrno(error);
+  if (errno === null || !changedDefinition.has(errno)) return error;
+  try {
+    await assertDefinitions(connection, set);
+    return error;
+  } catch (changed) {
+    return changed;
   }
 }
 

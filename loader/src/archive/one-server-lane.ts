@@ -1,20 +1,15 @@
 import { delay } from '@tableset/common/database/connect.ts';
 import type { Connection } from '@tableset/common/database/connection.ts';
 import { classifyFault, serverErrno } from '@tableset/common/database/errno.ts';
+import { attemptsFor, batchAttempts, rollBack } from '@tableset/common/database/transaction.ts';
 import { halved } from '../core/archive/batch-size.ts';
 import type { KeyRange } from '../core/archive/selection.ts';
 import { loaderError } from '../errors.ts';
 import { type BatchClaim, discardBatch, openBatch } from './batch-ledger.ts';
-import { assertDefinitions, DefinitionGuard } from './definition-guard.ts';
+import { DefinitionGuard, explained } from './definition-guard.ts';
 import type { BatchResult } from './engine.ts';
 import { batchTransaction, type LaneContext } from './one-server-batch.ts';
 import { settleBatch } from './settle.ts';
-
-/** The server rolled back everything at once: to try again costs little. */
-const deadlockAttemptsMax = 8;
-/** Every attempt holds what it has locked while it waits. */
-const lockWaitAttemptsMax = 3;
-const interruptedAttemptsMax = 2;
 
 /** 1153 packet, 1197 transaction cache of the binary log, 1206 table of locks, 3100 group replication's transaction limit. */
 const tooLarge = new Set([1153, 1197, 1206, 3100]);
@@ -59,8 +54,8 @@ export class OneServerLane {
         const errno = serverErrno(error);
         if (this.#connection.lost) throw error;
         if (errno !== null && tooLarge.has(errno)) return await this.#split(range, rows, raiseWatermark, error);
-        const attemptsMax = attemptsFor(error);
-        if (attempt >= attemptsMax) throw await this.#explained(error);
+        if (attempt >= attemptsFor(error, batchAttempts))
+          throw await explained(this.#connection, this.#context.set, error);
         output.event('warn', 'the batch was rolled back and is tried again', { attempt, errno });
         // Spread, so that two who met once do not meet again.
         await delay(50 * 2 ** attempt + Math.random() * 50, signal);
@@ -169,39 +164,4 @@ export class OneServerLane {
       },
     );
   }
-
-  /** What failed because a table was changed meanwhile is told as that. */
-  async #explained(error: unknown): Promise<unknown> {
-    const errno = serverErrno(error);
-    if (errno === null || !changedDefinition.has(errno)) return error;
-    try {
-      await assertDefinitions(this.#connection, this.#context.set);
-      return error;
-    } catch (changed) {
-      return changed;
-    }
-  }
-}
-
-/** 1054 unknown column, 1146 no such table, 1412 definition changed, 1136 column count, 1364 no default. */
-const changedDefinition = new Set([1054, 1136, 1146, 1364, 1412]);
-
-function attemptsFor(error: unknown): number {
-  switch (classifyFault(error)) {
-    case 'deadlock':
-      return deadlockAttemptsMax;
-    case 'lock-wait':
-      return lockWaitAttemptsMax;
-    case 'interrupted':
-      return interruptedAttemptsMax;
-    default:
-      return 1;
-  }
-}
-
-/** Also after 1205 and the like, which undo the one statement alone. */
-async function rollBack(connection: Connection): Promise<void> {
-  if (connection.lost) return;
-  // The first error is the one to report; a connection that cannot roll back is rolled back by the server.
-  await connection.uninterrupted(() => connection.run('ROLLBACK')).catch(() => connection.destroy());
 }

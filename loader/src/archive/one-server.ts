@@ -7,7 +7,7 @@ import { type BatchHints, batchHints } from '../core/archive/one-server-sql.ts';
 import type { KeyRange } from '../core/archive/selection.ts';
 import { loaderError } from '../errors.ts';
 import { abandonBatch } from './abandon-batch.ts';
-import { BatchIds, readBatches } from './batch-ledger.ts';
+import { BatchIds, readUnfinished } from './batch-ledger.ts';
 import type { BatchEngine, BatchResult, EngineContext } from './engine.ts';
 import type { LaneContext } from './one-server-batch.ts';
 import { OneServerLane } from './one-server-lane.ts';
@@ -73,13 +73,7 @@ class OneServerEngine implements BatchEngine {
   /** A killed run of this engine leaves an empty row of the ledger; one of the other engine, whose store this was then, more than that. */
   async recover(): Promise<readonly BatchResult[]> {
     const { set, store, shard } = this.#context;
-    // A run without shards is alone and takes over whatever is left.
-    const ofShard = shard === null ? '' : ' AND shard = ?';
-    const left = await readBatches(
-      this.#connection,
-      `table_name = ? AND store = ? AND state IN ('copying', 'copied', 'verified', 'abandoned')${ofShard}`,
-      [set.task.table, store.name, ...(shard === null ? [] : [shard])],
-    );
+    const left = await readUnfinished(this.#connection, set.task.table, { is: store.name }, shard);
     for (const batch of left) await abandonBatch(this.#connection, set, store, batch);
     return [];
   }

@@ -1,7 +1,7 @@
 import { delay } from '@tableset/common/database/connect.ts';
 import type { Connection } from '@tableset/common/database/connection.ts';
 import { ensureLedger, startRun } from '@tableset/common/database/ledger.ts';
-import { acquireLock, lockName, SchemaLock } from '@tableset/common/database/lock.ts';
+import { acquireLock, lockName, type SchemaLock, ServerLock } from '@tableset/common/database/lock.ts';
 import { AppError, commonError } from '@tableset/common/errors.ts';
 import { decideJoining } from '../core/archive/shard-plan.ts';
 import type { ArchiveRequest } from './run-archive.ts';
@@ -113,7 +113,7 @@ async function passGate(
   for (;;) {
     signal.throwIfAborted();
     const row = await connection.row('SELECT GET_LOCK(?, ?) AS got', [gate, pollSeconds]);
-    if (row?.['got'] === '1') return new SchemaLock(connection, gate);
+    if (row?.['got'] === '1') return new ServerLock(connection, gate);
     if (Date.now() >= deadline) throw new GiveWay(busyWith(connection, 'a worker that plans its shards'));
   }
 }

@@ -1,12 +1,12 @@
 import type { Connection } from '@tableset/common/database/connection.ts';
-import { SchemaLock, workerLockName, workerLocksMax } from '@tableset/common/database/lock.ts';
+import { ServerLock, workerLockName, workerLocksMax } from '@tableset/common/database/lock.ts';
 import { assertClaimed, type ShardClaim } from './shard-ledger.ts';
 
 /**
  * The lock of one worker, held by the connection that makes its writes: the lease on whatever shard it has claimed. It needs no clock: it is there exactly
  * as long as that connection, and whoever takes the schema's lock waits until it is gone.
  */
-export class ShardLease extends SchemaLock {
+export class ShardLease extends ServerLock {
   readonly worker: number;
   /** The name of the schema's lock. */
   readonly schemaLock: string;

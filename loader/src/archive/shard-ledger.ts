@@ -1,4 +1,5 @@
 import type { Connection } from '@tableset/common/database/connection.ts';
+import { rollBack } from '@tableset/common/database/transaction.ts';
 import {
   type FoundPlan,
   type PlanProgress,
@@ -77,8 +78,7 @@ export async function writePlan(
     }
     await connection.run('COMMIT');
   } catch (error) {
-    // The first error is the one to report.
-    await connection.uninterrupted(() => connection.run('ROLLBACK')).catch(() => connection.destroy());
+    await rollBack(connection);
     throw error;
   }
 }
@@ -112,8 +112,7 @@ export async function claimShard(
     await connection.run('COMMIT');
     return row && { ...readShard(row), id: String(row['id']), token: String(BigInt(String(row['token'])) + 1n) };
   } catch (error) {
-    // The first error is the one to report.
-    await connection.uninterrupted(() => connection.run('ROLLBACK')).catch(() => connection.destroy());
+    await rollBack(connection);
     throw error;
   }
 }

@@ -2,6 +2,7 @@ import { hash } from 'node:crypto';
 import { delay } from '@tableset/common/database/connect.ts';
 import type { Connection } from '@tableset/common/database/connection.ts';
 import { classifyFault, serverErrno } from '@tableset/common/database/errno.ts';
+import { attemptsFor, batchAttempts, rollBack } from '@tableset/common/database/transaction.ts';
 import type { SqlPart } from '../core/archive/conditions.ts';
 import {
   canListChildren,
@@ -23,7 +24,7 @@ import {
 } from '../core/archive/two-server-sql.ts';
 import { loaderError } from '../errors.ts';
 import { type BatchClaim, changeState, nameDateColumn, raiseWatermark } from './batch-ledger.ts';
-import { assertDefinitions, type DefinitionGuard } from './definition-guard.ts';
+import { type DefinitionGuard, explained } from './definition-guard.ts';
 import type { EngineContext } from './engine.ts';
 import type { BatchKeys } from './two-server-keys.ts';
 
@@ -48,12 +49,6 @@ export interface DeleteRequest {
   /** Writes what is to be committed together with the deletion. */
   readonly beforeCommit: () => Promise<void>;
 }
-
-/** The server rolled back everything at once: to try again costs little. */
-const deadlockAttemptsMax = 8;
-/** Every attempt holds what it has locked while it waits. */
-const lockWaitAttemptsMax = 3;
-const interruptedAttemptsMax = 2;
 
 /**
  * Deletes a batch from the primary in one transaction of the lock's connection, after everything was compared again under locks.
@@ -102,7 +97,8 @@ async function attempt(
       return { outcome: 'changed', roots };
     } catch (error) {
       await rollBack(connection);
-      if (connection.lost || attempts >= attemptsFor(error)) throw await explained(context, error);
+      if (connection.lost || attempts >= attemptsFor(error, batchAttempts))
+        throw await explained(connection, context.set, error);
       context.output.event('warn', 'the batch was rolled back and is tried again', {
         attempt: attempts,
         errno: serverErrno(error),
@@ -228,40 +224,5 @@ async function commit(connection: Connection): Promise<boolean> {
     // Rolled back by the server, which says so.
     if (!connection.lost && classifyFault(error) === 'deadlock') throw error;
     return false;
-  }
-}
-
-/** Also after 1205 and the like, which undo the one statement alone. */
-async function rollBack(connection: Connection): Promise<void> {
-  if (connection.lost) return;
-  // The first error is the one to report; a connection that cannot roll back is rolled back by the server.
-  await connection.uninterrupted(() => connection.run('ROLLBACK')).catch(() => connection.destroy());
-}
-
-function attemptsFor(error: unknown): number {
-  switch (classifyFault(error)) {
-    case 'deadlock':
-      return deadlockAttemptsMax;
-    case 'lock-wait':
-      return lockWaitAttemptsMax;
-    case 'interrupted':
-      return interruptedAttemptsMax;
-    default:
-      return 1;
-  }
-}
-
-/** 1054 unknown column, 1146 no such table, 1412 definition changed. */
-const changedDefinition = new Set([1054, 1146, 1412]);
-
-/** What failed because a table was changed meanwhile is told as that. */
-async function explained(context: EngineContext, error: unknown): Promise<unknown> {
-  const errno = serverErrno(error);
-  if (errno === null || !changedDefinition.has(errno)) return error;
-  try {
-    await assertDefinitions(context.lock.connection, context.set);
-    return error;
-  } catch (changed) {
-    return changed;
   }
 }

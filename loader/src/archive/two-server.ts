@@ -1,11 +1,11 @@
-import { setFlagsFromString } from 'node:v8';
 import { connect } from '@tableset/common/database/connect.ts';
 import type { Connection } from '@tableset/common/database/connection.ts';
+import { keepAlive } from '@tableset/common/database/keep-alive.ts';
 import { afterEffect, type BatchEffect, nextEffect, proveOnceMore } from '../core/archive/batch-machine.ts';
 import type { KeyRange } from '../core/archive/selection.ts';
 import { loaderError } from '../errors.ts';
-import { keepAlive } from '../stores/mysql-store-cells.ts';
-import { readBatches } from './batch-ledger.ts';
+import { keepNewSpaceSmall } from '../stores/open-store.ts';
+import { readUnfinished } from './batch-ledger.ts';
 import type { BatchEngine, BatchResult, EngineContext } from './engine.ts';
 import { BatchSteps } from './two-server-steps.ts';
 import { claimOf, dropsRows, letGo, newWork, recoveredWork, resultOf, type Work } from './two-server-work.ts';
@@ -19,8 +19,7 @@ const keptWaitingMax = 4;
 export async function openTwoServerEngine(context: EngineContext): Promise<BatchEngine> {
   const { settings } = context.lock.connection;
   const { connection: locked } = context.lock;
-  // A row is many cells that live for a moment. Left to itself the heap of a large machine takes 128 MiB for such before it looks what is still needed.
-  setFlagsFromString('--semi-space-growth-factor=1');
+  keepNewSpaceSmall();
   // Batch digests are made by the server in one text.
   await locked.run('SET SESSION group_concat_max_len = ?', [locked.server.maxAllowedPacketBytes]);
   // Beyond its threshold MariaDB would join a list of keys as a table.
@@ -59,12 +58,7 @@ class TwoServerEngine implements BatchEngine {
 
   async recover(): Promise<readonly BatchResult[]> {
     const { set, store, shard, lock } = this.#context;
-    const ofShard = shard === null ? '' : ' AND shard = ?';
-    const left = await readBatches(
-      lock.connection,
-      `table_name = ? AND store = ? AND state IN ('copying', 'copied', 'verified', 'abandoned')${ofShard}`,
-      [set.task.table, store.name, ...(shard === null ? [] : [shard])],
-    );
+    const left = await readUnfinished(lock.connection, set.task.table, { is: store.name }, shard);
     for (const batch of left) {
       const work = recoveredWork(set, batch);
       if (work) await this.#run(work);

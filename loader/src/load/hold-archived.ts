@@ -17,7 +17,7 @@ export async function hasArchivedKeys(connection: Connection, definition: TableD
     ]);
     return row !== null;
   } catch (error) {
-    // Neither the ledger nor an archive is there yet; who has no right to the table learns no more from its refusal.
+    // No ledger, so nothing was ever archived.
     if (isMissingTable(error)) return false;
     throw error;
   }

@@ -1,7 +1,6 @@
-import { delay } from '@tableset/common/database/connect.ts';
 import type { Connection } from '@tableset/common/database/connection.ts';
-import { classifyFault, serverErrno } from '@tableset/common/database/errno.ts';
 import type { SchemaLock } from '@tableset/common/database/lock.ts';
+import { replayed, rollBack } from '@tableset/common/database/transaction.ts';
 import { AppError } from '@tableset/common/errors.ts';
 import type { Delta } from './delta.ts';
 import { fillEmpty } from './fill-empty.ts';
@@ -25,11 +24,6 @@ export interface Published {
   readonly rowCount: number | null;
 }
 
-/** The server rolled back everything at once: to try again costs little. */
-const deadlockAttemptsMax = 5;
-/** Every attempt holds what it has locked while it waits. */
-const lockWaitAttemptsMax = 2;
-
 /**
  * Publishes a set of tables linked by foreign keys in one READ COMMITTED transaction on the lock's connection: deletes children first,
  * then updates and inserts parents first, then the ledger. All or nothing.
@@ -43,17 +37,12 @@ export async function publishSet(
   record: (published: readonly Published[]) => Promise<void>,
 ): Promise<readonly Published[]> {
   for (const { load, delta } of members) if (delta) checkGuards(load, delta);
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await publishOnce(members, lock, context, record);
-    } catch (error) {
-      const fault = classifyFault(error);
-      const attemptsMax = fault === 'deadlock' ? deadlockAttemptsMax : fault === 'lock-wait' ? lockWaitAttemptsMax : 1;
-      if (attempt >= attemptsMax || context.connection.lost) throw error;
-      context.output.event('warn', 'publishing is tried again', { attempt, errno: serverErrno(error) });
-      await delay(100 * 2 ** attempt, context.signal);
-    }
-  }
+  return await replayed(
+    context.connection,
+    context.signal,
+    () => publishOnce(members, lock, context, record),
+    (facts) => context.output.event('warn', 'publishing is tried again', facts),
+  );
 }
 
 async function publishOnce(
@@ -82,9 +71,7 @@ async function publishOnce(
     await connection.run('COMMIT');
     return published;
   } catch (error) {
-    // The first error is the one to report; a connection that cannot roll back is rolled back by the server.
-    if (!connection.lost)
-      await connection.uninterrupted(() => connection.run('ROLLBACK')).catch(() => connection.destroy());
+    await rollBack(connection);
     throw error;
   }
 }

@@ -1,6 +1,5 @@
-import { delay } from '@tableset/common/database/connect.ts';
-import { classifyFault, serverErrno } from '@tableset/common/database/errno.ts';
 import { quoteIdentifier, quoteTable } from '@tableset/common/database/quoting.ts';
+import { replayed, rollBack } from '@tableset/common/database/transaction.ts';
 import { AppError } from '@tableset/common/errors.ts';
 import { type BatchClaim, changeState, type LedgerBatch, takeOver } from '../archive/batch-ledger.ts';
 import { settleBatch } from '../archive/settle.ts';
@@ -19,8 +18,6 @@ import {
 
 /** A transaction of more rows than this would be long; such a batch goes piece by piece. */
 const transactionRowsMax = 50_000;
-const deadlockAttemptsMax = 5;
-const lockWaitAttemptsMax = 2;
 
 /**
  * What speaks against purging a batch: a store that does not have it as the ledger says, dates that do not agree, rows that nobody has
@@ -119,22 +116,12 @@ async function finish(
 
 async function purgeAtOnce(batch: LedgerBatch, schema: string, session: LockedSession): Promise<void> {
   const { connection, request } = session;
-  for (let attempt = 1; ; attempt++) {
-    try {
-      await transaction(batch, schema, session);
-      return;
-    } catch (error) {
-      const fault = classifyFault(error);
-      const attemptsMax = fault === 'deadlock' ? deadlockAttemptsMax : fault === 'lock-wait' ? lockWaitAttemptsMax : 1;
-      if (attempt >= attemptsMax || connection.lost) throw error;
-      request.output.event('warn', 'purging a batch is tried again', {
-        batch: batch.id,
-        attempt,
-        errno: serverErrno(error),
-      });
-      await delay(100 * 2 ** attempt, request.signal);
-    }
-  }
+  await replayed(
+    connection,
+    request.signal,
+    () => transaction(batch, schema, session),
+    (facts) => request.output.event('warn', 'purging a batch is tried again', { batch: batch.id, ...facts }),
+  );
 }
 
 async function transaction(batch: LedgerBatch, schema: string, session: LockedSession): Promise<void> {
@@ -157,9 +144,7 @@ async function transaction(batch: LedgerBatch, schema: string, session: LockedSe
     }
     await connection.run(`DELETE FROM ${quoteTable(schema, 'tableset_manifests')} WHERE batch = ?`, [BigInt(batch.id)]);
   } catch (error) {
-    // The first error is the one to report; a connection that cannot roll back is rolled back by the server.
-    if (!connection.lost)
-      await connection.uninterrupted(() => connection.run('ROLLBACK')).catch(() => connection.destroy());
+    await rollBack(connection);
     throw error;
   }
   await commit(batch, session);
@@ -174,7 +159,7 @@ async function commit(batch: LedgerBatch, session: LockedSession): Promise<void>
     if (connection.lost) {
       const state = await settleBatch(connection, batch, request);
       request.output.event('warn', 'the connection was lost while a batch was purged', { batch: batch.id, state });
-    } else await connection.uninterrupted(() => connection.run('ROLLBACK')).catch(() => connection.destroy());
+    } else await rollBack(connection);
     throw error;
   }
 }

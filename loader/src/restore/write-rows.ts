@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
-import { delay } from '@tableset/common/database/connect.ts';
-import { classifyFault, serverErrno } from '@tableset/common/database/errno.ts';
+import { serverErrno } from '@tableset/common/database/errno.ts';
+import { replayed, rollBack } from '@tableset/common/database/transaction.ts';
 import type { LockedSession } from '../catalogue/archive-run.ts';
 import {
   exactStatementBytes,
@@ -24,8 +24,6 @@ export interface WritePart {
   readonly held: boolean;
 }
 
-const deadlockAttemptsMax = 5;
-const lockWaitAttemptsMax = 2;
 const statementRowsMax = 500;
 const keysToldMax = 20;
 const statementBytesMax = 4 * 1024 * 1024;
@@ -44,22 +42,17 @@ export async function writeParts(
   tally: RestoreTally,
 ): Promise<void> {
   const { connection, request } = session;
-  for (let attempt = 1; ; attempt++) {
-    try {
-      for (const { table, ...written } of await writeOnce(parts, session, overwrite)) {
-        const counts = tally.of(table);
-        counts.restored += written.restored;
-        counts.overwritten += written.overwritten;
-        counts.unchanged += written.unchanged;
-      }
-      return;
-    } catch (error) {
-      const fault = classifyFault(error);
-      const attemptsMax = fault === 'deadlock' ? deadlockAttemptsMax : fault === 'lock-wait' ? lockWaitAttemptsMax : 1;
-      if (attempt >= attemptsMax || connection.lost) throw error;
-      request.output.event('warn', 'restoring rows is tried again', { attempt, errno: serverErrno(error) });
-      await delay(100 * 2 ** attempt, request.signal);
-    }
+  const all = await replayed(
+    connection,
+    request.signal,
+    () => writeOnce(parts, session, overwrite),
+    (facts) => request.output.event('warn', 'restoring rows is tried again', facts),
+  );
+  for (const { table, ...written } of all) {
+    const counts = tally.of(table);
+    counts.restored += written.restored;
+    counts.overwritten += written.overwritten;
+    counts.unchanged += written.unchanged;
   }
 }
 
@@ -85,9 +78,7 @@ async function writeOnce(
     await connection.uninterrupted(() => connection.run('COMMIT'));
     return written;
   } catch (error) {
-    // The first error is the one to report; a connection that cannot roll back is rolled back by the server.
-    if (!connection.lost)
-      await connection.uninterrupted(() => connection.run('ROLLBACK')).catch(() => connection.destroy());
+    await rollBack(connection);
     throw error;
   }
 }

@@ -1,12 +1,12 @@
 import { matchesGlob } from 'node:path';
 import type { Readable } from 'node:stream';
-import type { GetObjectCommandOutput, S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
+import type { GetObjectCommandOutput, S3Client } from '@aws-sdk/client-s3';
 import { AppError } from '@tableset/common/errors.ts';
-import { readSecretFile } from '@tableset/common/settings/settings.ts';
 import type { S3Settings } from '../config/schema.ts';
 import type { S3SourceSettings } from '../config/source-settings.ts';
 import { loaderError } from '../errors.ts';
 import { delay } from '../http/delay.ts';
+import { s3Config } from '../http/s3-config.ts';
 import { download, type Part, Passing } from './download.ts';
 import { refusedConnection, statusFailure, statusVerdict } from './failure.ts';
 import type { RawFile, RawFiles, ServerIdentity } from './raw-files.ts';
@@ -49,26 +49,10 @@ interface Store {
 
 async function connect(settings: S3Settings, timing: TransferTiming): Promise<Store> {
   const sdk = await import('@aws-sdk/client-s3');
-  const { accessKeyIdFile, secretAccessKeyFile, sessionTokenFile } = settings;
-  const config: S3ClientConfig = {
-    forcePathStyle: settings.forcePathStyle,
-    // One try each: the transfer counts tries itself, together with those after a break in the middle.
-    maxAttempts: 1,
-    // Silence ends an attempt; the client's own limit on a whole request would only be logged.
-    requestHandler: { connectionTimeout: timing.connectTimeoutMs, socketTimeout: timing.responseTimeoutMs },
-    ...(settings.endpoint === undefined ? {} : { endpoint: settings.endpoint }),
-    ...(settings.region === undefined ? {} : { region: settings.region }),
-  };
-  if (accessKeyIdFile !== undefined && secretAccessKeyFile !== undefined) {
-    // Read anew whenever the client asks, so that a rotated key is used without a restart.
-    config.credentials = async () => ({
-      accessKeyId: readSecretFile(accessKeyIdFile, 's3.accessKeyIdFile'),
-      secretAccessKey: readSecretFile(secretAccessKeyFile, 's3.secretAccessKeyFile'),
-      ...(sessionTokenFile === undefined
-        ? {}
-        : { sessionToken: readSecretFile(sessionTokenFile, 's3.sessionTokenFile') }),
-    });
-  }
+  const config = s3Config(settings, {
+    connectTimeoutMs: timing.connectTimeoutMs,
+    silenceTimeoutMs: timing.responseTimeoutMs,
+  });
   return { sdk, client: new sdk.S3Client(config), timing };
 }
 

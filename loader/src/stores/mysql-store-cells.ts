@@ -38,15 +38,3 @@ export async function* readCells(
     await batches.return();
   }
 }
-
-const heartbeatMs = 20_000;
-
-/** Keeps a session that waits between two batches from being closed by the server for its silence. */
-export function keepAlive(connection: Connection): Disposable {
-  const timer = setInterval(() => {
-    if (connection.lost) clearInterval(timer);
-    else if (!connection.busy) connection.run('DO 1').catch(() => connection.destroy());
-  }, heartbeatMs);
-  timer.unref();
-  return { [Symbol.dispose]: () => clearInterval(timer) };
-}

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { connect } from '@tableset/common/database/connect.ts';
 import type { Connection, Value } from '@tableset/common/database/connection.ts';
+import { keepAlive } from '@tableset/common/database/keep-alive.ts';
 import { quoteTable } from '@tableset/common/database/quoting.ts';
 import { readTableDefinition } from '@tableset/common/database/read-table.ts';
 import type { ColumnDefinition } from '@tableset/common/database/table-definition.ts';
@@ -13,7 +14,7 @@ import { keyCell } from '../core/archive/key-columns.ts';
 import type { Manifest, ManifestTable } from '../core/archive/manifest.ts';
 import { loaderError } from '../errors.ts';
 import { damaged } from './file-batches.ts';
-import { keepAlive, readCells } from './mysql-store-cells.ts';
+import { readCells } from './mysql-store-cells.ts';
 import { digits, orMissing, storeFailure } from './mysql-store-errors.ts';
 import { checkServer, isSameServer } from './mysql-store-open.ts';
 import { prepareTables } from './mysql-store-prepare.ts';

@@ -40,7 +40,7 @@ export async function openStore(settings: StoreSettings, context: StoreContext):
   }
 }
 
-/** Rows on their way to a file are short-lived, and V8 answers that with a new space of up to 128 MiB, without being any faster. */
-function keepNewSpaceSmall(): void {
+/** Rows on their way to a store are short-lived, and V8 answers that with a new space of up to 128 MiB, without being any faster. */
+export function keepNewSpaceSmall(): void {
   setFlagsFromString('--semi-space-growth-factor=1');
 }

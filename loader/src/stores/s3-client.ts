@@ -1,9 +1,9 @@
-import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
+import type { S3Client } from '@aws-sdk/client-s3';
 import { AppError } from '@tableset/common/errors.ts';
-import { readSecretFile } from '@tableset/common/settings/settings.ts';
 import type { S3Settings } from '../config/schema.ts';
 import { loaderError } from '../errors.ts';
 import { delay } from '../http/delay.ts';
+import { s3Config } from '../http/s3-config.ts';
 import { refusedConnection } from '../sources/failure.ts';
 
 /** The server has something under this name already. */
@@ -41,7 +41,11 @@ export class S3Access implements Disposable {
     this.#store = store;
     this.#signal = signal;
     this.#timing = { ...defaultTiming, ...timing };
-    this.client = new sdk.S3Client(clientConfig(settings, this.#timing));
+    // What comes back is proved by its SHA-256.
+    this.client = new sdk.S3Client({
+      ...s3Config(settings, this.#timing),
+      responseChecksumValidation: 'WHEN_REQUIRED',
+    });
   }
 
   /**
@@ -89,32 +93,6 @@ export class S3Access implements Disposable {
           hint: 'Name the file of its authority with NODE_EXTRA_CA_CERTS.',
         });
   }
-}
-
-function clientConfig(settings: S3Settings, timing: S3Timing): S3ClientConfig {
-  const { accessKeyIdFile, secretAccessKeyFile, sessionTokenFile } = settings;
-  const config: S3ClientConfig = {
-    forcePathStyle: settings.forcePathStyle,
-    // One try each, since attempts are counted here.
-    maxAttempts: 1,
-    // The client's own limit on a whole request would only be logged, and be too short for a large one.
-    requestHandler: { connectionTimeout: timing.connectTimeoutMs, socketTimeout: timing.silenceTimeoutMs },
-    // What comes back is proved by its SHA-256.
-    responseChecksumValidation: 'WHEN_REQUIRED',
-    ...(settings.endpoint === undefined ? {} : { endpoint: settings.endpoint }),
-    ...(settings.region === undefined ? {} : { region: settings.region }),
-  };
-  if (accessKeyIdFile !== undefined && secretAccessKeyFile !== undefined) {
-    // Read anew whenever the client asks, so that a rotated key is used without a restart.
-    config.credentials = async () => ({
-      accessKeyId: readSecretFile(accessKeyIdFile, 's3.accessKeyIdFile'),
-      secretAccessKey: readSecretFile(secretAccessKeyFile, 's3.secretAccessKeyFile'),
-      ...(sessionTokenFile === undefined
-        ? {}
-        : { sessionToken: readSecretFile(sessionTokenFile, 's3.sessionTokenFile') }),
-    });
-  }
-  return config;
 }
 
 export function statusOf(error: unknown): number | null {

@@ -4,6 +4,7 @@ import { explainDatabaseError } from '@tableset/common/database/connection.ts';
 import { classifyFault } from '@tableset/common/database/errno.ts';
 import { quoteTable } from '@tableset/common/database/quoting.ts';
 import { readTableDefinition } from '@tableset/common/database/read-table.ts';
+import { rollBack } from '@tableset/common/database/transaction.ts';
 import { AppError } from '@tableset/common/errors.ts';
 import { exitCodes } from '@tableset/common/exit-codes.ts';
 import type { LedgerBatch } from '../archive/batch-ledger.ts';
@@ -197,8 +198,7 @@ async function fill(
     await connection.run('COMMIT');
     return { archived, expected };
   } catch (error) {
-    if (!connection.lost)
-      await connection.uninterrupted(() => connection.run('ROLLBACK')).catch(() => connection.destroy());
+    await rollBack(connection);
     throw error;
   }
 }

@@ -1,5 +1,6 @@
 import type { ColumnDefinition } from '@tableset/common/database/table-definition.ts';
 import type { ArchiveTask } from '../../config/archive-config.ts';
+import { zoneOffsetMs } from '../values/calendar.ts';
 
 /** The line between what is archived and what stays; computed once a run. */
 export interface Cutoff {
@@ -101,38 +102,9 @@ function findChange(zone: string, from: number, to: number): number {
   return after;
 }
 
-const formats = new Map<string, Intl.DateTimeFormat>();
-/** As many zones as a configuration names; more would be a mistake. */
-const formatsMax = 1000;
-
 /** How far a zone's wall clock is ahead of UTC at an instant, in seconds. */
 function offsetSeconds(zone: string, instant: number): number {
-  let format = formats.get(zone);
-  if (!format) {
-    if (formats.size >= formatsMax) formats.clear();
-    format = new Intl.DateTimeFormat('en-US', {
-      timeZone: zone,
-      calendar: 'gregory',
-      numberingSystem: 'latn',
-      hourCycle: 'h23',
-      year: 'numeric',
-      month: 'numeric',
-      day: 'numeric',
-      hour: 'numeric',
-      minute: 'numeric',
-      second: 'numeric',
-      era: 'short',
-    });
-    formats.set(zone, format);
-  }
-  const parts = Object.fromEntries(
-    format.formatToParts(new Date(instant * secondMs)).map(({ type, value }) => [type, value]),
-  );
-  const year = Number(parts['year']) * (parts['era'] === 'BC' ? -1 : 1) + (parts['era'] === 'BC' ? 1 : 0);
-  const wall = new Date(0);
-  wall.setUTCFullYear(year, Number(parts['month']) - 1, Number(parts['day']));
-  wall.setUTCHours(Number(parts['hour']), Number(parts['minute']), Number(parts['second']));
-  return Math.round(wall.getTime() / secondMs) - instant;
+  return zoneOffsetMs(zone, instant * secondMs) / secondMs;
 }
 
 const form = /^(\d{4})-(\d\d)-(\d\d)(?:[ T](\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?)?$/;

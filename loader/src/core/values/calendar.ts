@@ -51,9 +51,11 @@ export function partsFromMs(ms: number, fraction: string): DateTimeParts | null 
 }
 
 const formats = new Map<string, Intl.DateTimeFormat>();
+/** As many zones as a configuration names; more would be a mistake. */
+const formatsMax = 1000;
 
-/** Milliseconds that the zone's wall clock is ahead of UTC at a moment. */
-function zoneOffsetMs(zone: string, ms: number): number {
+/** Milliseconds that the zone's wall clock is ahead of UTC at a moment; whole seconds. */
+export function zoneOffsetMs(zone: string, ms: number): number {
   let format = formats.get(zone);
   if (format === undefined) {
     format = new Intl.DateTimeFormat('en-US-u-ca-gregory-nu-latn', {
@@ -67,6 +69,7 @@ function zoneOffsetMs(zone: string, ms: number): number {
       second: 'numeric',
       era: 'short',
     });
+    if (formats.size >= formatsMax) formats.clear();
     formats.set(zone, format);
   }
   const found = new Map(format.formatToParts(ms).map((part) => [part.type, part.value]));
