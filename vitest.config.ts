@@ -4,8 +4,9 @@ const exclude = ['**/node_modules/**', '**/dist/**'];
 
 export default defineConfig({
   test: {
-    // Servers, programs and tests share the machine: more workers than cores only make timeouts.
-    maxWorkers: 2,
+    // Servers, programs and tests share the machine, and a test waits for about a third of its time: three workers keep two cores busy, and many more
+    // would only make timeouts.
+    maxWorkers: 3,
     projects: [
       {
         test: {
@@ -39,7 +40,7 @@ export default defineConfig({
           name: 'database',
           include: ['{common,migrator,loader,tools,examples,test}/**/*.db.test.ts'],
           exclude,
-          globalSetup: ['test/start-servers.ts'],
+          globalSetup: ['test/find-bundles.ts', 'test/start-servers.ts'],
           testTimeout: 60_000,
           hookTimeout: 120_000,
         },

@@ -4,6 +4,7 @@ import { access, mkdir, mkdtemp, readdir, rename, rm, stat, utimes } from 'node:
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { build } from 'esbuild';
+import { mergeStart } from './merge-start.ts';
 import { slimBundle } from './slim-bundle.ts';
 
 const run = promisify(execFile);
@@ -50,7 +51,7 @@ async function buildImage(workspace: string): Promise<number> {
   await mkdir(dist, { recursive: true });
   const draft = await mkdtemp(join(root, workspace, 'dist', '.draft-'));
   try {
-    await build({
+    const { metafile } = await build({
       absWorkingDir: root,
       entryPoints: [join(workspace, 'src', 'main.ts'), ...(furtherEntries[workspace] ?? [])],
       entryNames: '[name]',
@@ -62,6 +63,7 @@ async function buildImage(workspace: string): Promise<number> {
       target: 'node24',
       minify: true,
       sourcemap: true,
+      metafile: true,
       outExtension: { '.js': '.mjs' },
       chunkNames: 'chunk-[name]-[hash]',
       // The bundler's own binary cannot be bundled; where it is needed, it is loaded from node_modules.
@@ -70,6 +72,7 @@ async function buildImage(workspace: string): Promise<number> {
       plugins: [slimBundle],
       logLevel: 'warning',
     });
+    await mergeStart(draft, 'main.mjs', metafile);
     // A bundle that does not even start must not take the place of one that does.
     await run(process.execPath, [join(draft, 'main.mjs'), '--help']);
     const names = (await readdir(draft)).sort((a, b) => Number(isEntry(a)) - Number(isEntry(b)));

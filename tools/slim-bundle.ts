@@ -1,17 +1,29 @@
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
+import { join } from 'node:path';
 import type { Plugin } from 'esbuild';
 
 /**
  * Leaves out of a bundle what mysql2 loads and the images never use, because it is a third of a start: mysql2's pools, its
  * server, the tables of foreign character sets (sessions speak utf8mb4 alone) and Amazon's certificates; TLS,
  * zlib and the names of errors are loaded when they are needed. Fails where mysql2 no longer reads as expected, rather than bundling something else.
+ * Amazon's SDK keeps its names though it is loaded when it is needed.
  * Of pino it leaves out what writes to files and threads: the programs give it a destination of their own; of fastify ajv and its like.
  */
 export const slimBundle: Plugin = {
   name: 'slim-bundle',
   setup(build) {
     const lazy = new Set<string>();
+    // A CommonJS module that is imported when it is needed would have no names but `default` in a bundle; with its names written out it has them.
+    build.onResolve({ filter: /^@aws-sdk\// }, ({ path, kind, resolveDir }) =>
+      kind === 'dynamic-import' ? { path, namespace: 'named exports', pluginData: resolveDir } : undefined,
+    );
+    build.onLoad({ filter: /./, namespace: 'named exports' }, ({ path, pluginData }) => {
+      const resolveDir = String(pluginData);
+      const names = Object.keys(createRequire(join(resolveDir, 'module.js'))(path));
+      const exported = names.filter((name) => /^[\w$]+$/.test(name) && name !== 'default');
+      return { contents: `export { ${exported.join(', ')} } from '${path}';`, loader: 'js', resolveDir };
+    });
     build.onLoad({ filter: /[\\/]node_modules[\\/]mysql2[\\/]index\.js$/ }, () => ({
       contents: "exports.createConnection = require('./lib/create_connection.js');",
       loader: 'js',

@@ -1,5 +1,5 @@
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { gunzipSync } from 'node:zlib';
 import type { S3Server } from '../loader/test/stores/s3-server.ts';
@@ -19,6 +19,8 @@ export interface Archive extends AsyncDisposable {
   /** By batch, the rows that lie there; a batch of which only something else is there has none. */
   contents(): Promise<ReadonlyMap<string, Rows>>;
   empty(): Promise<void>;
+  /** After its server has been away. */
+  reconnect(): Promise<void>;
   /** Sessions that are still open there. */
   lingering(): Promise<readonly string[]>;
 }
@@ -42,7 +44,7 @@ export async function openArchive(
     case 'filesystem':
       return fileArchive(join(folder, 'files'));
     case 'sqlite':
-      return sqliteArchive(join(folder, 'archive.db'));
+      return await sqliteArchive(join(folder, 'files', 'archive.db'));
     case 's3':
       if (s3 === null) throw new Error('there is no S3 server');
       return s3Archive(s3, await s3.createBucket());
@@ -91,6 +93,10 @@ class SqlArchive implements Archive {
     return this.schema.empty();
   }
 
+  reconnect(): Promise<void> {
+    return this.schema.reconnect();
+  }
+
   lingering(): Promise<readonly string[]> {
     return this.schema.lingering();
   }
@@ -112,6 +118,7 @@ function rowsOf(bags: ReadonlyMap<string, RowBag>): ReadonlyMap<string, Rows> {
 
 const files = { format: 'jsonl', compression: 'gzip' };
 const nothingLingers = async () => [];
+const nothingToConnect = async () => {};
 
 /** Files by their paths below the store: `orders/BATCH/items.jsonl.gz`. */
 function batchesInFiles(contents: Iterable<readonly [string, Buffer]>): ReadonlyMap<string, Rows> {
@@ -155,12 +162,14 @@ async function fileArchive(path: string): Promise<Archive> {
     async empty() {
       for (const name of await readdir(path)) await rm(join(path, name), { recursive: true });
     },
+    reconnect: nothingToConnect,
     lingering: nothingLingers,
     async [Symbol.asyncDispose]() {},
   };
 }
 
-function sqliteArchive(path: string): Archive {
+async function sqliteArchive(path: string): Promise<Archive> {
+  await mkdir(dirname(path), { recursive: true });
   return {
     name: 'sqlite',
     network: null,
@@ -194,6 +203,7 @@ function sqliteArchive(path: string): Archive {
     async empty() {
       for (const ending of ['', '-journal', '-wal', '-shm']) await rm(`${path}${ending}`, { force: true });
     },
+    reconnect: nothingToConnect,
     lingering: nothingLingers,
     async [Symbol.asyncDispose]() {},
   };
@@ -216,6 +226,7 @@ function s3Archive(server: S3Server, bucket: string): Archive {
       return batchesInFiles(objects.map(([key, bytes]) => [key.replace(/^shop\//, ''), bytes]));
     },
     empty: () => server.empty(bucket),
+    reconnect: nothingToConnect,
     lingering: nothingLingers,
     async [Symbol.asyncDispose]() {
       await server.empty(bucket);

@@ -3,7 +3,7 @@ import { type Flavour, flavours } from '../test/server-pool.ts';
 import { type StoreName, storeNames } from './archives.ts';
 import type { ScenarioName } from './scenarios.ts';
 
-export const partNames = ['packets', 'kills', 'planted'] as const;
+export const partNames = ['packets', 'kills', 'disasters', 'planted'] as const;
 export type PartName = (typeof partNames)[number];
 
 const scenarioNames = ['archive', 'purge', 'restore', 'load', 'migrate'] as const satisfies readonly ScenarioName[];
@@ -12,22 +12,27 @@ export interface TortureOptions {
   readonly seed: number;
   /** Most points of each verb, server and store; null: all there are. */
   readonly points: number | null;
-  /** Only this point, as findings name it, such as `primary 31 lost`. */
+  /** Only this point, as findings name it, such as `primary 31 lost`, or only planted bugs with this in their names. */
   readonly at: string | null;
   readonly parts: readonly PartName[];
   readonly scenarios: readonly ScenarioName[];
   readonly flavours: readonly Flavour[];
   readonly stores: readonly StoreName[];
-  /** How many points are under way at once, each on schemas of its own. */
+  /** How many points are under way at once on a server, each on schemas of its own. */
   readonly jobs: number;
+  /** Every packet and every kind of statement once, with one store for each server, and a few points of the others. */
+  readonly slice: boolean;
 }
 
-/** Chosen so that a slice takes less than five minutes on two cores. */
-const pointsOfSlice = 10;
+/** Of the stores that a slice does not run through whole. Chosen so that it takes less than ten minutes on two cores. */
+const pointsOfSlice = 3;
 const seedOfSlice = 1;
 
+/** The store that a slice runs through whole: a protocol each, that of one server and that of two. */
+export const storesOfSlice: Readonly<Record<Flavour, StoreName>> = { mysql: 'filesystem', mariadb: 'mysql' };
+
 const usage = `npm run torture -- [--slice] [--seed N] [--points N] [--jobs N] [--only WORD,…] [--at POINT]
-  --slice   ${pointsOfSlice} points of each verb, server and store with the seed ${seedOfSlice}
+  --slice   every packet and kind of statement once, with one store for each server, ${pointsOfSlice} points of the others, seed ${seedOfSlice}
   --only    parts ${partNames.join(' ')}, verbs ${scenarioNames.join(' ')}, servers ${flavours.join(' ')} (as on-mysql, on-mariadb),
             stores ${storeNames.map((name) => `to-${name}`).join(' ')}; of each kind that is not named, all`;
 
@@ -53,6 +58,7 @@ export function parseOptions(argv: readonly string[]): TortureOptions {
     seed: whole('seed', values.seed) ?? (values.slice ? seedOfSlice : Date.now() % 1_000_000),
     points: whole('points', values.points) ?? (values.slice ? pointsOfSlice : null),
     jobs: whole('jobs', values.jobs) ?? 3,
+    slice: values.slice,
     at: values.at ?? null,
     parts: chosen(partNames, ''),
     scenarios: chosen(scenarioNames, ''),

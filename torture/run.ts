@@ -1,6 +1,7 @@
 /** Tries to lose a row: `npm run torture -- [--slice] [--seed N] [--only …]`; prints a table, and ends with 1 unless every point converged. */
 import { type S3Server, s3IsMissing, startS3Server } from '../loader/test/stores/s3-server.ts';
 import { flavours, ServerPool } from '../test/server-pool.ts';
+import { strikeDisasters } from './disasters.ts';
 import { killPrograms } from './kills.ts';
 import { parseOptions } from './options.ts';
 import { cutPackets } from './packets.ts';
@@ -23,6 +24,8 @@ const servers: Server[] = [];
 for (const flavour of flavours) {
   const entry = await pool.get({ flavour, localInfile: true });
   if (entry.state === 'up') servers.push({ flavour, version: entry.version, address: entry.address });
+  else if (process.env['REQUIRE_SERVERS']?.includes(flavour))
+    throw new Error(`${flavour} is not there: ${entry.reason}`);
   else console.log(`!!! Nothing is tried on ${flavour}: ${entry.reason}`);
 }
 let s3: S3Server | null = null;
@@ -34,6 +37,7 @@ const tallies: Tally[] = [];
 const plain = await buildPrograms('plain', shortDeadlines);
 if (options.parts.includes('packets')) tallies.push(...(await cutPackets(backends, options, plain)));
 if (options.parts.includes('kills')) tallies.push(...(await killPrograms(backends, options, plain)));
+if (options.parts.includes('disasters')) tallies.push(...(await strikeDisasters(backends, options, plain)));
 const catches: readonly Catch[] = options.parts.includes('planted') ? await huntBugs(backends, options, plain) : [];
 
 console.log(`\n${reportTable(tallies)}\n`);

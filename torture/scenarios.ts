@@ -4,8 +4,9 @@ import { compareRows, type Finding, finding } from './findings.ts';
 import type { Programs } from './program/build.ts';
 import type { VerbName } from './program/run-verb.ts';
 import { isStaging } from './schema.ts';
-import { batchesOfRun, fillShop, oldOrders, RowBag, type Rows, rowKey, shopRows } from './shop.ts';
+import { batchesOfRun, fillShop, oldOrders, RowBag, type Rows, shopRows } from './shop.ts';
 import type { Stage } from './stage.ts';
+import type { Writer, WriterReach } from './writer.ts';
 
 /** What is to be seen: after a run that was struck, or after one that reached its goal. */
 export type When = 'struck' | 'done';
@@ -18,9 +19,19 @@ export interface Scenario {
   readonly archives: boolean;
   /**
    * Brings the stage to where the verb begins, and returns what has to be known of it.
-   * @param disturbance SQL of a change that is left uncommitted, and counts as what was there before
+   * @param beside what others do meanwhile
    */
-  prepare(stage: Stage, programs: Programs, disturbance?: string): Promise<Checks>;
+  prepare(stage: Stage, programs: Programs, beside?: Beside): Promise<Checks>;
+  /** What a writer beside it may touch, so that the verb still can reach its goal; null: nothing that it has to do with. */
+  readonly writer: WriterReach | null;
+}
+
+/** Who else changes rows. */
+export interface Beside {
+  /** SQL of a change that is left uncommitted, and counts as what was there before. */
+  readonly disturbance?: string;
+  /** It begins once all is prepared. */
+  readonly writer?: Writer | null;
 }
 
 /** What is asserted on connections of the checker's own. */
@@ -33,8 +44,10 @@ const archive: Scenario = {
   verb: 'archive',
   words: [],
   archives: true,
-  async prepare(stage, _programs, disturbance = '') {
-    const before = await freshShop(stage, disturbance);
+  writer: 'all',
+  async prepare(stage, _programs, beside) {
+    const before = mutable(await freshShop(stage, beside?.disturbance));
+    beside?.writer?.begin(before);
     return (when) => checkArchived(stage, before, when);
   },
 };
@@ -44,10 +57,12 @@ const purge: Scenario = {
   verb: 'purge',
   words: [],
   archives: true,
-  async prepare(stage, programs) {
+  writer: 'young',
+  async prepare(stage, programs, beside) {
     await freshShop(stage);
     const { here, there } = await archived(stage, programs);
     const expired = new Set((await expiredBatches(stage)).map(String));
+    beside?.writer?.begin(here);
     return async (when) => {
       const findings = [...compareRows('rows beside the purge', here, { rows: mutable(await shopRows(stage.schema)) })];
       const states = await batchStates(stage);
@@ -73,14 +88,18 @@ const restore: Scenario = {
   verb: 'restore',
   words: ['--table', 'orders', '--from', '2000-01-01'],
   archives: true,
-  async prepare(stage, programs) {
-    const before = await freshShop(stage);
-    const { here, there } = await archived(stage, programs);
+  writer: 'young',
+  async prepare(stage, programs, beside) {
+    const before = mutable(await freshShop(stage));
+    const { there } = await archived(stage, programs);
+    const archivedKeys = new Set([...there.values()].flatMap((rows) => [...rows.keys()]));
+    beside?.writer?.begin(before);
     return async (when) => {
       const now = await shopRows(stage.schema);
       const findings: Finding[] = [];
       // Whatever is there must be as it was, and what was not archived must be there.
-      const expected = when === 'done' ? before : new Map([...before].filter(([key]) => now.has(key) || here.has(key)));
+      const expected =
+        when === 'done' ? before : new Map([...before].filter(([key]) => now.has(key) || !archivedKeys.has(key)));
       findings.push(...compareRows('restored rows', expected, { rows: mutable(now) }));
       const contents = await stage.archive.contents();
       for (const [batch, rows] of there)
@@ -103,6 +122,7 @@ const load: Scenario = {
   verb: 'load',
   words: [],
   archives: false,
+  writer: null,
   async prepare(stage, programs) {
     const { schema } = stage;
     await schema.query(
@@ -141,6 +161,7 @@ const migrate: Scenario = {
   verb: 'up',
   words: [],
   archives: false,
+  writer: null,
   async prepare(stage) {
     const { schema, folder } = stage;
     await schema.dropTables();
@@ -175,7 +196,7 @@ async function archived(stage: Stage, programs: Programs) {
   await mustEnd(stage, programs, 'archive');
   const there = await stage.archive.contents();
   if (there.size !== batchesOfRun) throw new Error(`${there.size} batches instead of ${batchesOfRun}`);
-  return { here: await shopRows(stage.schema), there };
+  return { here: mutable(await shopRows(stage.schema)), there };
 }
 
 async function mustEnd(stage: Stage, programs: Programs, verb: VerbName): Promise<void> {
@@ -206,9 +227,13 @@ async function checkArchived(stage: Stage, before: Rows, when: When): Promise<re
   const together = new RowBag().addAll(here).addAll(visible.rows);
   const findings = [...compareRows('each row has exactly one home', before, together)];
   if (when === 'struck') return findings;
-  for (let id = 1; id <= oldOrders; id++)
-    if (here.has(rowKey('orders', id))) findings.push(finding('refused', 'every old row is archived', `order ${id}`));
-  const young = [...before.keys()].filter((key) => visible.rows.has(key) && isYoung(key));
+  const [{ now } = { now: null }] = await stage.schema.query(
+    'SELECT CAST(UTC_TIMESTAMP(6) - INTERVAL 30 DAY AS CHAR) AS now',
+  );
+  const isOld = (line: string) => orderDate(line) < String(now);
+  for (const [key, lines] of here)
+    if (isOrder(key) && lines.some(isOld)) findings.push(finding('refused', 'every old row is archived', key));
+  const young = [...visible.rows].filter(([key, lines]) => isOrder(key) && !lines.every(isOld)).map(([key]) => key);
   if (young.length > 0) findings.push(finding('lost', 'rows that are not old enough stay', young));
   for (const batch of contents.keys())
     if (states.get(batch) !== 'deleted')
@@ -238,9 +263,14 @@ export async function checkSummary(
   return [finding('untidy', 'the summary tells what was archived', `${told} orders were told, ${found} are there`)];
 }
 
-function isYoung(key: string): boolean {
-  const [table, id] = key.split(' ');
-  return (table === 'orders' ? Number(id) : Math.floor(Number(id) / 10)) > oldOrders;
+function isOrder(key: string): boolean {
+  return key.startsWith('orders ');
+}
+
+/** The last column of an order. */
+function orderDate(line: string): string {
+  // Lines are made of columns as texts.
+  return (JSON.parse(line) as readonly (string | null)[]).at(-1) ?? '';
 }
 
 /** No batch is under way, and nothing temporary is there. */

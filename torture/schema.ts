@@ -10,17 +10,31 @@ export interface Server {
   readonly address: ServerAddress;
 }
 
+export interface RootSession {
+  query(sql: string): Promise<readonly Row[]>;
+  /** How many rows a statement found to write. */
+  run(sql: string): Promise<number>;
+  end(): Promise<void>;
+}
+
 export type Row = Readonly<Record<string, string | null>>;
 
 /** How long a session whose client is gone may still be there. */
 const sessionsMs = 15_000;
+
+const lockWaits: Readonly<Record<Flavour, string>> = {
+  mysql:
+    'SELECT COUNT(*) AS n FROM performance_schema.data_lock_waits WHERE blocking_thread_id = PS_CURRENT_THREAD_ID()',
+  mariadb:
+    'SELECT COUNT(*) AS n FROM information_schema.innodb_lock_waits w JOIN information_schema.innodb_trx t ON t.trx_id = w.blocking_trx_id WHERE t.trx_mysql_thread_id = CONNECTION_ID()',
+};
 
 /** A schema with an account of its own, seen through a connection of root's. */
 export class Schema implements AsyncDisposable {
   readonly name: string;
   readonly password: string;
   readonly server: Server;
-  readonly #root: mysql.Connection;
+  #root: mysql.Connection;
 
   private constructor(server: Server, name: string, password: string, root: mysql.Connection) {
     this.server = server;
@@ -32,28 +46,41 @@ export class Schema implements AsyncDisposable {
   /** @param users accounts of other schemas that may use this one too */
   static async create(server: Server, users: readonly string[] = []): Promise<Schema> {
     const [name, password] = [`torture${randomBytes(5).toString('hex')}`, randomBytes(8).toString('hex')];
-    const root = await mysql.createConnection({
-      ...server.address,
-      charset: 'utf8mb4',
-      multipleStatements: true,
-      // Whatever it is, as the server prints it.
-      typeCast: (field) => field.string(),
-    });
+    const root = await connectAsRoot(server);
     await root.query(
       `CREATE DATABASE ${name} CHARACTER SET utf8mb4; CREATE USER ${name}@'%' IDENTIFIED BY '${password}'`,
     );
     for (const user of [name, ...users]) await root.query(`GRANT ALL PRIVILEGES ON ${name}.* TO ${user}@'%'`);
     // Archiving asks for it.
     await root.query(`GRANT PROCESS ON *.* TO ${name}@'%'`);
-    await root.query(`USE ${name}; SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = 20`);
+    await root.query(useAs(name));
     return new Schema(server, name, password, root);
+  }
+
+  /** After the server has been away. */
+  async reconnect(): Promise<void> {
+    this.#root.destroy();
+    this.#root = await connectAsRoot(this.server);
+    await this.#root.query(useAs(this.name));
   }
 
   /** The last statement's rows, every value as text. */
   async query(sql: string, values: readonly unknown[] = []): Promise<readonly Row[]> {
-    const [rows] = await this.#root.query<mysql.RowDataPacket[]>(sql, [...values]);
-    // The type cast gives texts.
-    return Array.isArray(rows) ? (rows as Row[]) : [];
+    return await queryRows(this.#root, sql, values);
+  }
+
+  /** A session of somebody else's, who may do everything, in this schema. */
+  async openSession(): Promise<RootSession> {
+    const connection = await connectAsRoot(this.server);
+    await connection.query(`USE ${this.name}; SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = 5`);
+    return {
+      query: (sql) => queryRows(connection, sql),
+      async run(sql) {
+        const [result] = await connection.query<mysql.ResultSetHeader>(sql);
+        return result.affectedRows;
+      },
+      end: () => connection.end(),
+    };
   }
 
   /** DB_… of a program that runs on it. */
@@ -66,6 +93,12 @@ export class Schema implements AsyncDisposable {
       DB_PASSWORD: this.password,
       DB_WAIT_SECONDS: '5',
     };
+  }
+
+  /** Whether somebody waits for a row that this connection has locked. */
+  async isWaitedFor(): Promise<boolean> {
+    const [row] = await this.query(lockWaits[this.server.flavour]);
+    return row?.['n'] !== '0';
   }
 
   async tables(): Promise<readonly string[]> {
@@ -119,6 +152,29 @@ export class Schema implements AsyncDisposable {
     await this.#root.query(`DROP DATABASE IF EXISTS ${this.name}; DROP USER IF EXISTS ${this.name}@'%'`);
     await this.#root.end();
   }
+}
+
+function useAs(name: string): string {
+  return `USE ${name}; SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = 20`;
+}
+
+export async function connectAsRoot({ address }: Server): Promise<mysql.Connection> {
+  const connection = await mysql.createConnection({
+    ...address,
+    charset: 'utf8mb4',
+    multipleStatements: true,
+    // Whatever it is, as the server prints it.
+    typeCast: (field) => field.string(),
+  });
+  // Servers are killed; the next statement then tells.
+  connection.on('error', () => {});
+  return connection;
+}
+
+async function queryRows(connection: mysql.Connection, sql: string, values: readonly unknown[] = []) {
+  const [rows] = await connection.query<mysql.RowDataPacket[]>(sql, [...values]);
+  // The type cast gives texts.
+  return Array.isArray(rows) ? (rows as Row[]) : [];
 }
 
 export function isStaging(table: string): boolean {

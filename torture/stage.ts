@@ -29,6 +29,8 @@ export interface Stage extends AsyncDisposable {
   /** All words of a verb but its name. */
   wordsFor(verb: VerbName, words: readonly string[], ways?: Ways): Promise<readonly string[]>;
   run(programs: Programs, verb: VerbName, words: readonly string[], ways?: Ways): Promise<VerbRun>;
+  /** After a server has been away. */
+  reconnect(): Promise<void>;
   /** Whoever still has a session on one of the servers. */
   lingering(): Promise<readonly string[]>;
 }
@@ -58,6 +60,10 @@ export async function openStage({ servers, s3 }: Backends, server: Server, store
     },
     async run(programs, verb, words, ways = {}) {
       return await runVerb(programs, verb, await stage.wordsFor(verb, words, ways), schema.environment(ways.primary));
+    },
+    async reconnect() {
+      await schema.reconnect();
+      await archive.reconnect();
     },
     async lingering() {
       return [...(await schema.lingering()), ...(await archive.lingering())];

@@ -15,6 +15,8 @@ const healthMsMax = 10;
 const healthPerSecond = 500;
 const startMsMax = 50;
 const starts = 21;
+/** Two threads' worth: each is replaced after 200 runs, and until then its heap and the allocator's arenas still grow. */
+const warmUpRuns = 500;
 /** A worker that has nothing to do is kept this long. */
 const workerIdleMs = 65_000;
 const smallRows = 10;
@@ -37,15 +39,22 @@ export async function benchService(
           config,
           `load:\n  - table: products\n    source: ${await makeSource(count, 'first')}\n    maxPublishRows: 1000000000\n`,
         );
-      rows.push(...(await idle(server, config, use)));
-      rows.push(await healthWhileLoading(server, config, use, options.rows));
-      rows.push(await triggerToStart(server, config, use));
-      rows.push(await soak(server, config, use, options.soakRuns));
+      rows.push(...(await idle(server, config, use)).map(told));
+      rows.push(told(await healthWhileLoading(server, config, use, options.rows)));
+      rows.push(told(await triggerToStart(server, config, use)));
+      rows.push(told(await soak(server, config, use, options.soakRuns)));
     }
   } finally {
     await rm(folder, { recursive: true });
   }
   return rows;
+}
+
+/** The whole table comes at the end, and a soak takes long: each row is told as it comes. */
+function told(measured: ReportRow): ReportRow {
+  const { work, server, ours, peer, ratio, target, met } = measured;
+  console.error(`${work}, ${server}: ${ours}; ${peer}; ${ratio} (${target}: ${met === false ? 'missed' : 'met'})`);
+  return measured;
 }
 
 type Use = (rows: number) => Promise<void>;
@@ -125,7 +134,7 @@ async function soak(server: BenchServer, config: string, use: Use, runs: number)
     return Number(found?.['open']);
   };
   // What is made once, such as compiled code, has been made after some runs.
-  await trigger(service, Math.ceil(runs / 10));
+  await trigger(service, Math.max(warmUpRuns, Math.ceil(runs / 10)));
   await delay(workerIdleMs);
   const before = { ...(await service.facts()), connections: await connections() };
   await trigger(service, runs);
@@ -149,9 +158,21 @@ async function soak(server: BenchServer, config: string, use: Use, runs: number)
 }
 
 async function trigger(service: ServiceProcess, runs: number): Promise<void> {
+  const started = performance.now();
+  const every = Math.max(1, Math.ceil(runs / 10));
   for (let done = 0; done < runs; ) {
-    if ((await service.trigger()) === null) await delay(200);
-    else done++;
+    if ((await service.trigger()) === null) {
+      await delay(200);
+      continue;
+    }
+    done++;
+    if (done % every === 0) {
+      const { residentMiB: resident, cpuSeconds } = await service.facts();
+      const seconds = (performance.now() - started) / 1000;
+      console.error(
+        `  ${done.toLocaleString('en')} of ${runs.toLocaleString('en')} runs after ${seconds.toFixed(0)} s: ${resident.toFixed(0)} MiB, ${cpuSeconds.toFixed(0)} s of processor`,
+      );
+    }
   }
   await service.settled();
 }

@@ -96,7 +96,7 @@ export const commonErrors = {
   },
   DATABASE_UNKNOWN: {
     exit: exitCodes.usage,
-    cause: 'The schema named by DB_NAME does not exist on the server.',
+    cause: 'The schema named by DB_NAME, or by the name of a store, does not exist on the server.',
     remedy: 'Create the schema or correct DB_NAME.',
   },
   DATABASE_TLS: {

@@ -100,6 +100,8 @@ export interface Program {
   readonly verbs: readonly Verb[];
   /** The verb when none is named, or null where one must be. */
   readonly defaultVerb: string | null;
+  /** Why it cannot be told which verb is the default. */
+  readonly defaultVerbFault?: AppError | null;
   /** Turns what a library threw into the documented error, null if it is unknown. */
   readonly explain: (error: unknown) => AppError | null;
 }
@@ -124,6 +126,8 @@ export async function runProgram(
   const json = argv.includes('--json');
   const name = named ? first : program.defaultVerb;
   const verb = program.verbs.find((candidate) => candidate.name === name);
+  if (!named && program.defaultVerbFault)
+    return fail(program, program.defaultVerbFault, output(program, null, json, 'info'), null);
   if (!verb) return fail(program, unknownVerb(program, name), output(program, null, json, 'info'), null);
   return await runVerb(program, verb, rest, env, json);
 }

@@ -2,9 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { classifyFault, serverErrno } from '../src/database/errno.ts';
 import { databaseFailure, excerpt } from '../src/database/failure.ts';
-import { missingOnSchema } from '../src/database/grants.ts';
+import { mayHave, missingOnSchema } from '../src/database/grants.ts';
 import { quoteIdentifier, quoteList, quoteString, quoteTable } from '../src/database/quoting.ts';
-import { parseMembers, withoutCounter } from '../src/database/read-table.ts';
+import { foreignKeyRules, parseMembers, withoutCounter } from '../src/database/read-table.ts';
 import { atLeast, parseServerVersion } from '../src/database/server.ts';
 
 const settings = {
@@ -168,6 +168,28 @@ describe('privileges on a schema', () => {
     expect(missingOnSchema(grants, 'shop', wanted)).toEqual(missing);
   });
 
+  const orders = { schema: 'shop', table: 'orders' };
+  test.each([
+    [[grant('DELETE', '`shop`.`orders`')], true],
+    [[grant('DELETE', '`shop`.`other`')], false],
+    [[grant('DELETE', '`shop`.*')], true],
+    [[grant('DELETE', '`s%`.*'), grant('SELECT', '`shop`.*')], true],
+    [[grant('SELECT, DELETE', '*.*')], true],
+    [[grant('ALL PRIVILEGES', '*.*'), 'REVOKE DELETE ON `shop`.* FROM `app`@`%`'], false],
+    [[grant('ALL PRIVILEGES', '*.*'), 'REVOKE INSERT ON `shop`.* FROM `app`@`%`'], true],
+    [[grant('SELECT (`a`, `b`), DELETE', '`SHOP`.`Orders`')], true],
+    [[grant('SELECT, INSERT (`delete`)', '`shop`.`orders`')], false],
+    [['GRANT `role`@`%` TO `app`@`%`'], false],
+    [[], false],
+  ])('%j may let an account delete from a table: %j', (grants, expected) => {
+    expect(mayHave(grants, 'DELETE', orders)).toBe(expected);
+  });
+
+  test('of single columns may be enough, those of a table are none of the schema', () => {
+    expect(mayHave([grant('SELECT (`a`), INSERT (`a`, `b`)', '`shop`.`orders`')], 'INSERT', orders)).toBe(true);
+    expect(mayHave([grant('CREATE', '`shop`.`orders`')], 'CREATE', { schema: 'shop' })).toBe(false);
+  });
+
   test('are found for a schema whose name has a backtick or an underscore', () => {
     expect(missingOnSchema([grant('SELECT', '`a``b\\_c`.*')], 'a`b_c', ['SELECT'])).toEqual([]);
   });
@@ -204,5 +226,26 @@ describe('what a server says of itself', () => {
   test('of members is unescaped', () => {
     expect(parseMembers("enum('a','it''s','x,y','')")).toEqual(['a', "it's", 'x,y', '']);
     expect(parseMembers('int')).toEqual([]);
+  });
+
+  test('of members keeps backslashes, line ends and NUL', () => {
+    expect(parseMembers(String.raw`enum('a\\b','c\nd','e\rf','g\0h','\\n','end\\','q\\''q','\\\\')`)).toEqual([
+      ...['a\\b', 'c\nd', 'e\rf', 'g\0h', '\\n', 'end\\', "q\\'q", '\\\\'],
+    ]);
+  });
+
+  test("of a foreign key's rules is told from the definition, also where names look like rules", () => {
+    const created = [
+      'CREATE TABLE `c` (',
+      '  `CONSTRAINT ``k``` int(11) DEFAULT NULL,',
+      '  CONSTRAINT `k` FOREIGN KEY (`a`) REFERENCES `p` (`id`),',
+      '  CONSTRAINT `k ON DELETE CASCADE` FOREIGN KEY (`b ON UPDATE CASCADE`) REFERENCES `p` (`id`) ON DELETE NO ACTION,',
+      '  CONSTRAINT `l` FOREIGN KEY (`b`) REFERENCES `p` (`id`) ON DELETE SET NULL ON UPDATE CASCADE',
+      ') ENGINE=InnoDB',
+    ].join('\n');
+    expect(foreignKeyRules(created, 'k')).toEqual({ onDelete: 'RESTRICT', onUpdate: 'RESTRICT' });
+    expect(foreignKeyRules(created, 'k ON DELETE CASCADE')).toEqual({ onDelete: 'NO ACTION', onUpdate: 'RESTRICT' });
+    expect(foreignKeyRules(created, 'l')).toEqual({ onDelete: 'SET NULL', onUpdate: 'CASCADE' });
+    expect(foreignKeyRules(created, 'gone')).toEqual({ onDelete: 'UNKNOWN', onUpdate: 'UNKNOWN' });
   });
 });

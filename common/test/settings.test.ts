@@ -139,7 +139,7 @@ describe('database settings', () => {
   test('refuse two passwords, a file that is not there, and an authority that nothing checks', () => {
     expect(() => of({ DB_PASSWORD: 'x', DB_PASSWORD_FILE: '/y' })).toThrow(refusal('SETTING_INVALID', 'both set'));
     expect(() => of({ DB_PASSWORD_FILE: join(folder, 'none') })).toThrow(
-      refusal('CONFIG_UNREADABLE', 'DB_PASSWORD_FILE'),
+      refusal('CONFIG_UNREADABLE', 'DB_PASSWORD_FILE (database.passwordFile)'),
     );
     expect(() => of({ DB_TLS_CA_FILE: '/ca.pem' })).toThrow(refusal('SETTING_INVALID', 'DB_TLS is disable'));
   });

@@ -1,5 +1,6 @@
 import { explainDatabaseError } from '@tableset/common/database/explain.ts';
 import { runProgram } from '@tableset/common/program.ts';
+import { runMode } from './run-mode.ts';
 import { loaderVerbs } from './verbs/index.ts';
 import { programVersion } from './version.ts';
 
@@ -9,7 +10,7 @@ const exitCode = await runProgram(
     meaning: 'loads reference data into MySQL or MariaDB tables, idempotently',
     version: programVersion,
     verbs: loaderVerbs,
-    defaultVerb: process.env['RUN_MODE'] === 'service' ? 'serve' : null,
+    ...runMode(process.env['RUN_MODE']),
     explain: explainDatabaseError,
   },
   process.argv.slice(2),

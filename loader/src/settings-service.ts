@@ -1,6 +1,8 @@
 import { databaseSettingTable } from '@tableset/common/settings/database.ts';
-import { choice, integer, list, path, text, toggle } from '@tableset/common/settings/kinds.ts';
+import { choice, integer, type Kind, list, path, text, toggle } from '@tableset/common/settings/kinds.ts';
 import type { SettingTable, ValuesOf } from '@tableset/common/settings/settings.ts';
+import * as z from 'zod/mini';
+import { parseNetwork } from './service/http/client-address.ts';
 import { configSettingTable, loadSettingTable } from './settings.ts';
 
 function cron(flag: string, env: string, task: string, standard: string) {
@@ -12,6 +14,12 @@ function cron(flag: string, env: string, task: string, standard: string) {
     meaning: `When to ${task}, in SCHEDULE_TIME_ZONE; off for never.`,
   } as const;
 }
+
+const networks: Kind<readonly string[]> = {
+  ...list('CIDR'),
+  takes: 'addresses or networks such as 10.0.0.0/8, separated by commas',
+  schema: z.readonly(z.array(z.string().check(z.refine((text) => parseNetwork(text) !== null)))),
+};
 
 const listenSettings = {
   healthServerHost: {
@@ -162,6 +170,15 @@ const apiSettings = {
     default: 600,
     meaning: 'Requests to /trigger and /api/v1 that one address may make in a minute.',
   },
+  trustedProxies: {
+    flag: 'trusted-proxies',
+    env: 'TRUSTED_PROXIES',
+    kind: networks,
+    default: [],
+    defaultMeaning: 'none',
+    meaning:
+      'Proxies whose X-Forwarded-For tells the address that limits and the audit trail go by; from anybody else it is ignored.',
+  },
 } as const satisfies SettingTable;
 
 const workerSettings = {
@@ -283,6 +300,13 @@ export const retrySettingTable = {
     default: false,
     meaning: 'All failed runs that nobody has retried yet, at most 100 at once.',
   },
+  deadLetters: {
+    flag: 'dead-letters',
+    kind: toggle(),
+    default: false,
+    meaning: 'Instead of runs, all notices for webhooks that were given up, at most 1000 at once.',
+  },
   queueSize: queueSettings.queueSize,
   runAttempts: queueSettings.runAttempts,
+  webhookAttempts: webhookSettings.webhookAttempts,
 } as const satisfies SettingTable;

@@ -40,7 +40,7 @@ describeEachServer('limits of archiving', (server) => {
     const shop = await openShop(server, {
       old: 100,
       items: 2,
-      limits: { batchRows: 30, parallelBatches: 1, maxDeletes: { rows: 200 } },
+      limits: { batchRows: 30, targetBatchSeconds: 60, parallelBatches: 1, maxDeletes: { rows: 200 } },
     });
     const before = {
       orders: await rowsOf(shop.schema, 'orders'),

@@ -103,9 +103,11 @@ describeEachServer('archiving to the same server', (server) => {
     const run = await shop.folder.run('archive', ['--dry-run']);
     expect(run).toMatchObject({ exit: 0, summary: { outcome: 'done', dryRun: true } });
     expect(run.summary.tables).toMatchObject([
-      { table: 'orders', matched: 60, archived: 60 },
-      { table: 'order_items', matched: 120, archived: 120 },
+      { table: 'orders', matched: 60, wouldArchive: 60, skipped: {} },
+      { table: 'order_items', matched: 120, wouldArchive: 120, skipped: {} },
     ]);
+    // What was not done is not called done.
+    expect(JSON.stringify(run.summary)).not.toMatch(/"(archived|verified|deleted)"/);
     const [orders, items] = run.summary['plan'] as { keys: unknown; sample: unknown[]; dates: unknown }[];
     expect(orders?.keys).toEqual({ first: ['1'], last: ['60'] });
     expect(orders?.sample.slice(0, 3)).toEqual([['1'], ['2'], ['3']]);

@@ -10,3 +10,10 @@ export async function openFaultProxy(server: TestServer): Promise<FaultProxy> {
   onTestFinished(() => proxy[Symbol.asyncDispose]());
   return proxy;
 }
+
+/** DB_HOST and DB_PORT of a way to the server on which a program waits for a row's lock for 2 s and not for 10. */
+export async function impatientWay(server: TestServer): Promise<FaultProxy['environment']> {
+  const proxy = await openFaultProxy(server);
+  proxy.rewrite('innodb_lock_wait_timeout=10', 'innodb_lock_wait_timeout=2');
+  return proxy.environment;
+}

@@ -150,4 +150,21 @@ describeEachServer('an account with exactly the documented grants', (server) => 
     folder.configure([entry]);
     expect(await folder.load()).toMatchObject([{ publish: 'delta', inserted: 1, unchanged: 1 }]);
   });
+
+  test('that may only read the child still mirrors no table whose rows another one deletes along, and does where it restricts', async () => {
+    const schema = await prepare(server);
+    await schema.script(
+      "CREATE TABLE child (id INT PRIMARY KEY, product_id INT, CONSTRAINT along FOREIGN KEY (product_id) REFERENCES products (id) ON DELETE CASCADE); INSERT INTO products VALUES (1, 'a'), (7, 'g'); INSERT INTO child VALUES (1, 7)",
+    );
+    const limited = await account(server, schema, documented('### Differences'));
+    const mirror = { ...entry, mode: 'mirror', maxDeletes: { percent: 100 } };
+    const folder = new LoaderFolder(limited, [mirror], files);
+    const { summary } = await folder.refuse(3, 'LOAD_TABLE_UNSUITABLE');
+    expect(summary.error?.message).toMatch(/along of child says ON DELETE CASCADE/);
+    expect(await schema.query('SELECT id FROM child')).toEqual([{ id: 1 }]);
+    await schema.script(
+      'ALTER TABLE child DROP FOREIGN KEY along; ALTER TABLE child ADD FOREIGN KEY (product_id) REFERENCES products (id); UPDATE child SET product_id = 1',
+    );
+    expect(await folder.load()).toMatchObject([{ publish: 'delta', inserted: 1, deleted: 1 }]);
+  });
 });

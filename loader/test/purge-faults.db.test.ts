@@ -6,6 +6,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { describeEachServer, type TestServer } from '../../test/servers.ts';
 import { ids, purge, restore } from './archive-restore-kit.ts';
 import { batches, insertOrders, openShop, rowsOf, type Shop, waitForStatement } from './archive-shop.ts';
+import { impatientWay } from './archive-two-server-proxy.ts';
 import { type Cut, openCommitCutter } from './commit-cutter.ts';
 
 const patiently = ['--on-busy', 'wait', '--lock-wait-seconds', '30'];
@@ -77,7 +78,7 @@ describeEachServer('a purge', (server) => {
   test('fault 12: a batch that somebody reads under a lock is waited for, and after that left whole', async () => {
     const shop = await oldShop(server);
     const reader = await lockRow(server, shop, 25);
-    const run = await shop.folder.run('purge');
+    const run = await shop.folder.run('purge', [], await impatientWay(server));
     expect(run).toMatchObject({ exit: 1, summary: { error: { code: 'DATABASE_BUSY' } } });
     expect(run.stderr).toContain('"errno":1205');
     const gone = await goneBefore(shop);

@@ -1,9 +1,9 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type mysql from 'mysql2/promise';
 import { expect, onTestFinished, test } from 'vitest';
 import { describeEachServer, type TestServer } from '../../test/servers.ts';
 import { ids, restore } from './archive-restore-kit.ts';
 import { openShop, rowsOf, type Shop, waitForStatement } from './archive-shop.ts';
+import { impatientWay } from './archive-two-server-proxy.ts';
 import { type Cut, openCommitCutter } from './commit-cutter.ts';
 import { openErrorProxy } from './restore-error-proxy.ts';
 
@@ -110,17 +110,23 @@ describeEachServer('a restore whose transaction is cut', (server) => {
   });
 
   test('fault 12: a lock wait is rolled back as a whole and replayed; one that stays ends it with exit 1', async () => {
-    const held = async (seconds: number) => {
+    const held = async (releaseWhen: 'the first wait is over' | 'it has ended') => {
       const shop = await archivedShop(server);
       const other = await blocker(shop, "INSERT INTO order_items (id, order_id, product) VALUES (30, 61, 'x')");
-      const { ended } = shop.folder.start('restore', restoreAll);
-      await waitForStatement(server, shop.schema, readingItems);
-      await Promise.race([ended, delay(seconds * 1000)]);
+      const { child, ended } = shop.folder.start('restore', restoreAll, await impatientWay(server));
+      const waited = new Promise<void>((resolve) => {
+        let told = '';
+        child.stderr?.on('data', (text: string) => {
+          told += text;
+          if (told.includes('"errno":1205')) resolve();
+        });
+      });
+      await Promise.race([ended, releaseWhen === 'it has ended' ? ended : waited]);
       await other.rollback();
       await other.end();
       return { shop, run: await ended };
     };
-    const [short, long] = await Promise.all([held(11.5), held(55)]);
+    const [short, long] = await Promise.all([held('the first wait is over'), held('it has ended')]);
     expect(short.run).toMatchObject({ exit: 0, summary: { tables: [{ restored: 60 }, {}] } });
     expect(short.run.stderr).toContain('"errno":1205');
     await expectConverged(short.shop);

@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { onTestFinished } from 'vitest';
+import { programFile } from '../../test/program-file.ts';
 import type { TestSchema, TestServer } from '../../test/servers.ts';
 
 export type ArchiveVerb = 'archive' | 'purge' | 'restore' | 'verify' | 'status';
@@ -42,7 +43,7 @@ export interface StartedArchive {
 /** What `config.yaml` holds: `stores`, `archive`, `limits` and whatever else. */
 export type ArchiveSections = Readonly<Record<string, unknown>>;
 
-const program = join(import.meta.dirname, '../src/main.ts');
+const program = programFile('loader');
 
 /** Compiled once for all the runs of all the tests: half of a short run is compiling. */
 const compileCache = join(import.meta.dirname, '../../node_modules/.cache/loader-tests');

@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { onTestFinished } from 'vitest';
+import { programFile } from '../../test/program-file.ts';
 import type { TestSchema } from '../../test/servers.ts';
 
 /** What the summary says of one table. */
@@ -46,7 +47,7 @@ export interface LoadEntry {
   readonly [key: string]: unknown;
 }
 
-const program = join(import.meta.dirname, '../src/main.ts');
+const program = programFile('loader');
 
 /** Compiled once for all the runs of all the tests: half of a short run is compiling. */
 const compileCache = join(import.meta.dirname, '../../node_modules/.cache/loader-tests');

@@ -134,6 +134,8 @@ const both: readonly TypeCase[] = [
   bytes('MEDIUMBLOB', [binary('5c'.repeat(70_000))]),
   bytes('LONGBLOB', [binary('0a'.repeat(10))]),
   text("ENUM('a','2','it''s','x,y','é')", ['a', '2', "it's", 'x,y', 'é'], ['', '1', 'b', 'x']),
+  text(String.raw`ENUM('a\\b','c\nd','\\n','it''s\\')`, ['a\\b', 'c\nd', '\\n', "it's\\"], ['ab', 'n', 'a\\\\b']),
+  text(String.raw`SET('a\\b','c\r\n')`, ['', 'a\\b', 'a\\b,c\r\n'], ['c']),
   text("SET('a','b','c d')", ['', 'a', 'c d,a', 'b,a'], ['d', 'a,']),
   text(
     'DATE',

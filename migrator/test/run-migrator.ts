@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { onTestFinished } from 'vitest';
+import { programFile } from '../../test/program-file.ts';
 
 export interface MigratorRun {
   /** Null when a signal ended it. */
@@ -22,7 +23,7 @@ export interface StartedMigrator {
   said(text: string): Promise<void>;
 }
 
-const program = join(import.meta.dirname, '../src/main.ts');
+const program = programFile('migrator');
 
 /** Compiled once for all the runs of all the tests: half of a short run is compiling. */
 const compileCache = join(import.meta.dirname, '../../node_modules/.cache/migrator-tests');

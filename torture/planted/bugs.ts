@@ -46,6 +46,7 @@ export const plantedBugs: readonly PlantedBug[] = [
         find: "[keyMatch(table, 's', 'a'), ...same]",
         replace: "[keyMatch(table, 's', 'a').replaceAll(' = ', ' >= '), ...same]",
       },
+      { file: oneServerSql, find: 'part(`${key} = ?`, [to])', replace: 'part(`${key} >= ?`, [to])' },
       { file: oneServerSql, find: sameValues, replace: ".map(() => 'TRUE')" },
       { file: oneServerBatch, find: countsOfBatch, replace: 'if (affectedRows >= 0) continue;' },
     ],

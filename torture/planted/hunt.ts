@@ -1,7 +1,8 @@
 import type { StoreName } from '../archives.ts';
 import type { TortureOptions } from '../options.ts';
+import { onEachServer } from '../packets.ts';
 import { buildPrograms, type Programs } from '../program/build.ts';
-import { shortDeadlines } from '../program/change.ts';
+import { type SourceChange, shortDeadlines } from '../program/change.ts';
 import { type Backends, openStage, type Stage } from '../stage.ts';
 import { tell } from '../tell.ts';
 import { plantedBugs } from './bugs.ts';
@@ -22,24 +23,31 @@ export async function huntBugs(
   options: TortureOptions,
   plain: Programs,
 ): Promise<readonly Catch[]> {
-  const catches: Catch[] = [];
-  for (const server of backends.servers.filter(({ flavour }) => options.flavours.includes(flavour))) {
+  // What both servers are tried with is built once.
+  const builds = new Map<string, Promise<Programs>>();
+  const built = (name: string, changes: readonly SourceChange[]) => {
+    const found = builds.get(name) ?? buildPrograms(name, changes);
+    builds.set(name, found);
+    return found;
+  };
+  return await onEachServer(backends, options, async (server) => {
     await using stack = new AsyncDisposableStack();
     const stages = new Map<StoreName, Stage>();
+    const catches: Catch[] = [];
     for (const [number, { name: bug, trial, changes }] of plantedBugs.entries()) {
+      if (options.at !== null && !bug.includes(options.at)) continue;
       const stage = stages.get(trial.store) ?? stack.use(await openStage(backends, server, trial.store));
       stages.set(trial.store, stage);
       const around = [...shortDeadlines, ...(trial.damage ? damages[trial.damage] : [])];
-      const whole = trial.damage ? await buildPrograms(`damaged-${trial.damage}`, around) : plain;
+      const whole = trial.damage ? await built(`damaged-${trial.damage}`, around) : plain;
       const [alarm] = await runTrial(stage, trial, whole, plain);
-      const planted = await buildPrograms(`bug-${number}`, [...around, ...changes]);
-      const [found] = await runTrial(stage, trial, planted, plain);
+      const [found] = await runTrial(stage, trial, await built(`bug-${number}`, [...around, ...changes]), plain);
       const caughtBy = found ? `${found.kind}: ${found.check}` : null;
       const falseAlarm = alarm ? `${alarm.kind}: ${alarm.check}: ${alarm.detail}` : null;
       catches.push({ bug, server: server.flavour, caughtBy, falseAlarm });
       tell(`${caughtBy === null ? '✗ NOT CAUGHT' : 'caught'} on ${server.flavour}: ${bug}: ${caughtBy ?? ''}`);
       if (falseAlarm !== null) tell(`✗ without the bug: ${falseAlarm.slice(0, 500)}`);
     }
-  }
-  return catches;
+    return catches;
+  });
 }

@@ -43,7 +43,8 @@ export const damages = {
   ],
 } as const satisfies Readonly<Record<string, readonly SourceChange[]>>;
 
-const waitMs = 700;
+/** A run comes to its lock within seconds; one that never does is looked at all the same. */
+const waitMs = 10_000;
 
 /** Runs a trial with a build, and returns what the checks found. */
 export async function runTrial(
@@ -56,7 +57,7 @@ export async function runTrial(
   if (!scenario) throw new RangeError(`there is no scenario ${trial.scenario}`);
   // What was there before was made without the bug.
   const disturbance = trial.second ? 'UPDATE orders SET note = note' : trial.disturbance;
-  const checks = await scenario.prepare(stage, plain, disturbance);
+  const checks = await scenario.prepare(stage, plain, disturbance === undefined ? {} : { disturbance });
   const findings: Finding[] = [];
   let run: VerbRun;
   {
@@ -64,7 +65,7 @@ export async function runTrial(
     if (trial.strike) proxy.strike(trial.strike.statement, trial.strike.fault, { skip: trial.strike.skip ?? 0 });
     const running = stage.run(programs, scenario.verb, scenario.words, { primary: proxy.port });
     if (disturbance !== undefined) {
-      await delay(waitMs);
+      await waitedFor(stage, running);
       if (trial.second) findings.push(...(await comeSecond(stage, programs, scenario)));
       await stage.schema.query('COMMIT');
     }
@@ -103,4 +104,15 @@ async function checkAfter(
 async function comeSecond(stage: Stage, programs: Programs, scenario: Scenario): Promise<readonly Finding[]> {
   const { exit } = await stage.run(programs, scenario.verb, [...scenario.words, '--on-busy', 'fail']);
   return exit === 75 ? [] : [finding('refused', 'of two runs at a time one is told that it is busy', `exit ${exit}`)];
+}
+
+/** Waits until somebody wants a row that the disturbance has locked, so that what the run has copied is older. */
+async function waitedFor({ schema }: Stage, running: Promise<VerbRun>): Promise<void> {
+  let ended = false;
+  const end = () => {
+    ended = true;
+  };
+  running.then(end, end);
+  const deadline = performance.now() + waitMs;
+  while (!ended && performance.now() < deadline && !(await schema.isWaitedFor())) await delay(20);
 }

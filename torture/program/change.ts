@@ -32,6 +32,8 @@ export const shortDeadlines: readonly SourceChange[] = [
     find: 'const connectTimeoutMs = 10_000',
     replace: 'const connectTimeoutMs = 2_000',
   },
+  // A store's server that is away.
+  { file: 'loader/src/config/archive-sections.ts', find: 'waitSeconds: 60,', replace: 'waitSeconds: 5,' },
   { file: 'loader/src/stores/s3-client.ts', find: 'silenceTimeoutMs: 60_000', replace: 'silenceTimeoutMs: 1_500' },
   { file: 'loader/src/stores/s3-client.ts', find: 'attempts: 6', replace: 'attempts: 3' },
   { file: 'loader/src/stores/s3-client.ts', find: 'retryDelayMs: 200', replace: 'retryDelayMs: 20' },

@@ -28,7 +28,7 @@ export async function connect(
   settings: DatabaseSettings,
   options: ConnectOptions & { onWait?: (reason: string) => void } = {},
 ): Promise<Connection> {
-  const deadline = Date.now() + settings.waitSeconds * 1000;
+  const deadline = performance.now() + settings.waitSeconds * 1000;
   for (let attempt = 0; ; attempt++) {
     options.signal?.throwIfAborted();
     try {
@@ -36,9 +36,9 @@ export async function connect(
     } catch (error) {
       if (error instanceof AppError) throw error;
       const failure = databaseFailure(error, { settings, statement: null, lost: false });
-      if (failure.exit !== 1 || Date.now() >= deadline) throw failure;
+      if (failure.exit !== 1 || performance.now() >= deadline) throw failure;
       options.onWait?.(failure.message);
-      await delay(Math.min(250 * 2 ** Math.min(attempt, 4), deadline - Date.now() + 1), options.signal);
+      await delay(Math.min(250 * 2 ** Math.min(attempt, 4), deadline - performance.now() + 1), options.signal);
     }
   }
 }

@@ -22,7 +22,7 @@ export function missingOnSchema(
   for (const line of grants) {
     const [, verb = '', list = '', pattern = '', table = ''] = statement.exec(line) ?? [];
     if (table !== '*') continue;
-    const name = pattern.slice(1, -1).replaceAll('``', '`');
+    const name = unquoted(pattern);
     const level = pattern === '*' ? 'global' : literal(name) === schema ? 'schema' : 'pattern';
     if (level === 'pattern' && !matches(name, schema)) continue;
     found.push({ level, verb, privileges: list.split(',').map((each) => each.trim().toUpperCase()) });
@@ -38,6 +38,39 @@ export function missingOnSchema(
     for (const each of [...privileges, 'ALL PRIVILEGES']) held.delete(each);
   }
   return held.has('ALL PRIVILEGES') ? [] : wanted.filter((privilege) => !held.has(privilege));
+}
+
+/** What a privilege is needed on: a table, or every table of a schema where there is no name; neither: the server. */
+export interface GrantScope {
+  readonly schema?: string;
+  readonly table?: string;
+}
+
+/**
+ * False only if it is plain from the grants that the account lacks the privilege there: in doubt it may have it. Of some columns counts as of all, and names as
+ * equal whatever their case.
+ */
+export function mayHave(grants: readonly string[], privilege: string, { schema, table }: GrantScope): boolean {
+  const names = (list: string) => {
+    const privileges = list.split(/,(?![^(]*\))/).map((each) => each.replace(/\(.*/, '').trim().toUpperCase());
+    return privileges.includes(privilege) || privileges.some((each) => each === 'ALL' || each === 'ALL PRIVILEGES');
+  };
+  const found = grants.map((line) => {
+    const [, verb = '', list = '', onSchema = '', onTable = ''] = statement.exec(line) ?? [];
+    return { verb, onSchema, onTable, fits: names(list) };
+  });
+  const isSchema = (pattern: string) =>
+    schema !== undefined && matches(unquoted(pattern).toLowerCase(), schema.toLowerCase());
+  return found.some(({ verb, onSchema, onTable, fits }) => {
+    if (verb !== 'GRANT' || !fits) return false;
+    if (onSchema === '*') return !found.some((each) => each.verb === 'REVOKE' && each.fits && isSchema(each.onSchema));
+    if (!isSchema(onSchema)) return false;
+    return onTable === '*' || (table !== undefined && unquoted(onTable).toLowerCase() === table.toLowerCase());
+  });
+}
+
+function unquoted(name: string): string {
+  return name.slice(1, -1).replaceAll('``', '`');
 }
 
 function literal(pattern: string): string {

@@ -11,6 +11,7 @@ import {
   ledgerVersion,
 } from './ledger-format.ts';
 import { createLedgerTable, ledgerTables, ledgerView } from './ledger-schema.ts';
+import { quoteIdentifier } from './quoting.ts';
 
 /** The ledger's format in the schema, or null if it is not there (or only in part). */
 export async function readLedgerFormat(connection: Connection): Promise<number | null> {
@@ -132,7 +133,11 @@ function withoutRights(
   throw commonError(
     'LEDGER_INCOMPLETE',
     `the ledger in schema ${name} lacks ${needed.join(', ')}, and user ${user} may not add it`,
-    { cause, details: { missing: needed } },
+    {
+      cause,
+      hint: `Run migrator up of the same version first, or for this one run GRANT SELECT, INSERT, UPDATE, CREATE, ALTER, CREATE VIEW, DROP ON ${quoteIdentifier(name)}.* to the account.`,
+      details: { missing: needed },
+    },
   );
 }
 

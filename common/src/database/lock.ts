@@ -140,10 +140,10 @@ export async function acquireLock(
     );
   }
   const name = lockName(connection);
-  const deadline = Date.now() + (settings.onBusy === 'wait' ? settings.lockWaitSeconds * 1000 : 0);
+  const deadline = performance.now() + (settings.onBusy === 'wait' ? settings.lockWaitSeconds * 1000 : 0);
   for (let told = 0; ; ) {
     options.signal?.throwIfAborted();
-    const remainingMs = deadline - Date.now();
+    const remainingMs = deadline - performance.now();
     const seconds = Math.min(pollSeconds, Math.max(0, Math.ceil(remainingMs / 1000)));
     // The first try never waits, so that what is said of the holder comes at once.
     const row = await connection.row(`SELECT GET_LOCK(?, ?) AS got, ${workersBusy(name)} AS busy`, [
@@ -160,10 +160,10 @@ export async function acquireLock(
       throw commonError('DATABASE_BUSY', `GET_LOCK failed on ${connection.settings.host} (no memory, or killed)`);
     const holder = await lockHolder(connection, worker === null ? name : workerLockName(name, worker));
     if (settings.onBusy === 'skip') return null;
-    if (settings.onBusy === 'fail' || Date.now() >= deadline) throw busy(connection, holder, settings);
-    if (told === 0 || Date.now() - told > 10_000) {
+    if (settings.onBusy === 'fail' || performance.now() >= deadline) throw busy(connection, holder, settings);
+    if (told === 0 || performance.now() - told > 10_000) {
       options.onWait?.({ holder, remainingSeconds: Math.round(remainingMs / 1000) });
-      told = Date.now();
+      told = performance.now();
     }
     if (worker !== null) await delay(workerPollMs, options.signal);
   }

@@ -1,5 +1,6 @@
 import type { Connection, Row } from './connection.ts';
-import { quoteTable } from './quoting.ts';
+import { classifyFault } from './errno.ts';
+import { quoteIdentifier, quoteTable } from './quoting.ts';
 import { atLeast } from './server.ts';
 import type {
   ColumnDefinition,
@@ -119,11 +120,20 @@ async function readJsonChecks(connection: Connection, schema: string, table: str
   return new Set(names.filter((name) => name !== undefined));
 }
 
-/** The members of `enum('a','b''c')`, unescaped as information_schema escapes them: quotes doubled, backslashes as they are. */
+/**
+ * The members of `enum('a','b''c')`, unescaped as both servers write them whatever the sql_mode: quotes doubled; backslash, newline, carriage
+ * return and NUL by a backslash.
+ */
 export function parseMembers(columnType: string): readonly string[] {
   const inner = /^(?:enum|set)\((.*)\)/is.exec(columnType)?.[1] ?? '';
-  return Array.from(inner.matchAll(/'((?:[^']|'')*)'/gs), (match) => (match[1] ?? '').replaceAll("''", "'"));
+  return Array.from(inner.matchAll(/'((?:[^'\\]|''|\\.)*)'/gs), (match) =>
+    (match[1] ?? '').replaceAll(/''|\\(.)/gs, (whole, escaped: string | undefined) =>
+      escaped === undefined ? "'" : (controlCharacters[escaped] ?? (escaped === '\\' ? '\\' : whole)),
+    ),
+  );
 }
+
+const controlCharacters: Readonly<Record<string, string>> = { n: '\n', r: '\r', '0': '\0' };
 
 async function readIndexes(connection: Connection, schema: string, table: string): Promise<readonly IndexDefinition[]> {
   const expression = connection.server.flavour === 'mysql' && atLeast(connection.server, 8, 0, 13);
@@ -151,26 +161,59 @@ async function readForeignKeys(
     `SELECT k.CONSTRAINT_NAME AS name, k.TABLE_SCHEMA AS childSchema, k.TABLE_NAME AS child, k.COLUMN_NAME AS columnName,
        k.REFERENCED_TABLE_SCHEMA AS parentSchema, k.REFERENCED_TABLE_NAME AS parent, k.REFERENCED_COLUMN_NAME AS parentColumn,
        r.DELETE_RULE AS onDelete, r.UPDATE_RULE AS onUpdate
-     FROM information_schema.KEY_COLUMN_USAGE k JOIN information_schema.REFERENTIAL_CONSTRAINTS r
+     FROM information_schema.KEY_COLUMN_USAGE k LEFT JOIN information_schema.REFERENTIAL_CONSTRAINTS r
        ON r.CONSTRAINT_SCHEMA = k.CONSTRAINT_SCHEMA AND r.CONSTRAINT_NAME = k.CONSTRAINT_NAME AND r.TABLE_NAME = k.TABLE_NAME
      WHERE ${where} AND k.REFERENCED_TABLE_NAME IS NOT NULL ORDER BY k.TABLE_SCHEMA, k.TABLE_NAME, k.CONSTRAINT_NAME, k.ORDINAL_POSITION`,
     [schema, table],
   );
   const groups = Map.groupBy(rows, (row) => `${row['childSchema']}.${row['child']}.${row['name']}`);
-  return Array.from(groups.values(), (parts) => {
+  const keys: ForeignKeyDefinition[] = [];
+  for (const parts of groups.values()) {
     const first = parts[0] ?? {};
-    return {
-      name: string(first['name']),
-      schema: string(first['childSchema']),
-      table: string(first['child']),
+    const key = { name: string(first['name']), schema: string(first['childSchema']), table: string(first['child']) };
+    const onDelete = text(first['onDelete']);
+    const rules =
+      onDelete === null ? await readRules(connection, key) : { onDelete, onUpdate: string(first['onUpdate']) };
+    keys.push({
+      ...key,
       columns: parts.map((part) => string(part['columnName'])),
       referencedSchema: string(first['parentSchema']),
       referencedTable: string(first['parent']),
       referencedColumns: parts.map((part) => string(part['parentColumn'])),
-      onDelete: string(first['onDelete']),
-      onUpdate: string(first['onUpdate']),
-    };
-  });
+      ...rules,
+    });
+  }
+  return keys;
+}
+
+/** MariaDB hides the rules from accounts that may only read the child, but prints them with its definition. */
+async function readRules(
+  connection: Connection,
+  { name, schema, table }: Pick<ForeignKeyDefinition, 'name' | 'schema' | 'table'>,
+): Promise<Pick<ForeignKeyDefinition, 'onDelete' | 'onUpdate'>> {
+  let created: Row | null = null;
+  try {
+    created = await connection.row(`SHOW CREATE TABLE ${quoteTable(schema, table)}`);
+  } catch (error) {
+    // Rights on some of its columns show that there is a key, and no more.
+    if (classifyFault(error) !== 'grant-missing') throw error;
+  }
+  return foreignKeyRules(string(created?.['Create Table']), name);
+}
+
+/** What SHOW CREATE TABLE says of a foreign key's rules: RESTRICT is what the servers leave out, and UNKNOWN stands for a key that is not there. */
+export function foreignKeyRules(
+  createStatement: string,
+  name: string,
+): Pick<ForeignKeyDefinition, 'onDelete' | 'onUpdate'> {
+  const start = `  CONSTRAINT ${quoteIdentifier(name)} FOREIGN KEY `;
+  const line = createStatement.split('\n').find((each) => each.startsWith(start));
+  if (line === undefined) return { onDelete: 'UNKNOWN', onUpdate: 'UNKNOWN' };
+  // Names, which may say anything, are all in backquotes.
+  const words = line.replaceAll(/`(?:[^`]|``)*`/g, '');
+  const rule = (event: string) =>
+    new RegExp(` ON ${event} (RESTRICT|NO ACTION|CASCADE|SET NULL|SET DEFAULT)`).exec(words)?.[1] ?? 'RESTRICT';
+  return { onDelete: rule('DELETE'), onUpdate: rule('UPDATE') };
 }
 
 async function readTriggers(

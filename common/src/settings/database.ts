@@ -152,6 +152,9 @@ export function databaseSettings(values: ValuesOf<typeof databaseSettingTable>):
   }
   return {
     ...rest,
-    password: passwordFile === undefined ? (password ?? '') : readSecretFile(passwordFile, 'DB_PASSWORD_FILE'),
+    password:
+      passwordFile === undefined
+        ? (password ?? '')
+        : readSecretFile(passwordFile, 'DB_PASSWORD_FILE (database.passwordFile)'),
   };
 }

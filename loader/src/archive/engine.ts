@@ -51,6 +51,8 @@ export interface BatchResult {
   readonly tables: readonly BatchCounts[];
   /** Of the transaction that deleted, for the size of the next batch. */
   readonly seconds: number;
+  /** Rows of the root that a batch was halved to, of which this is a part: the server did not take more in one transaction. */
+  readonly halvedTo?: number;
 }
 
 /** archived = verified = deleted, or the batch would not have ended. */

@@ -17,16 +17,19 @@ import {
   copyChildren,
   copyRest,
   copyRoot,
+  deleteBetween,
   deleteCopied,
   dropLeftOut,
   dropsAnything,
   type Edges,
   edgeKeys,
+  fitsDigest,
   readBack,
   readHashes,
+  rowsBetween,
 } from '../core/archive/one-server-sql.ts';
 import type { KeyRange } from '../core/archive/selection.ts';
-import { readStatistics, statisticsQueryColumns } from '../core/archive/statistics.ts';
+import { readStatistics, statisticsAggregates } from '../core/archive/statistics.ts';
 import { loaderError } from '../errors.ts';
 import {
   type BatchClaim,
@@ -131,8 +134,11 @@ async function deleteAll(
 ): Promise<void> {
   for (const [index, table] of [...set.tables.entries()].toReversed()) {
     if (copied[index] === 0) continue;
-    const { sql, values } = deleteCopied(table, archiveSchema, BigInt(claim.id), hints);
-    const { affectedRows } = await lock.connection.run(sql, values);
+    const batch = BigInt(claim.id);
+    const between = await betweenEdges(lock.connection, table, archiveSchema, batch, hints, copied[index] ?? 0);
+    let affectedRows = 0;
+    for (const { sql, values } of between ?? [deleteCopied(table, archiveSchema, batch, hints)])
+      affectedRows += (await lock.connection.run(sql, values)).affectedRows;
     if (affectedRows === copied[index]) continue;
     throw loaderError(
       'ARCHIVE_COUNTS_DIFFER',
@@ -140,6 +146,26 @@ async function deleteAll(
       { details: { table: table.definition.name, batch: claim.id, copied: copied[index], deleted: affectedRows } },
     );
   }
+}
+
+/**
+ * The quicker way to delete a batch, where no row lies between its rows that it would lock and that is none of them.
+ * @returns null where there may be one
+ */
+async function betweenEdges(
+  connection: Connection,
+  table: ArchivedTable,
+  archiveSchema: string,
+  batch: bigint,
+  hints: BatchHints,
+  copied: number,
+): Promise<readonly SqlPart[] | null> {
+  const hint = hints.copy.get(table.archiveName);
+  if (hint === undefined) return null;
+  const edges = await readEdges(connection, table, archiveSchema, batch);
+  const { sql, values } = rowsBetween(table, edges);
+  const rows = Number((await connection.row(sql, values))?.['rows']);
+  return rows === copied ? deleteBetween(table, archiveSchema, batch, edges, hint) : null;
 }
 
 /** @returns how many rows of each table its settings leave out of the archive */
@@ -166,9 +192,6 @@ async function refuseTypedJson(connection: Connection, table: ArchivedTable, cop
   throw typedJsonRefused(table.definition.name, key, String(row['tableset_column']));
 }
 
-/** Bytes of a row's hash in the text that a digest is made of. */
-const hashBytes = 65;
-
 /** What the manifest says of a table, all of it read back from the archive. */
 async function describeTable(
   { set, lock }: LaneContext,
@@ -178,15 +201,16 @@ async function describeTable(
 ): Promise<{ readonly table: Omit<ManifestTable, 'keys' | 'dropped'>; readonly now: string }> {
   const { connection } = lock;
   const { name } = table.definition;
+  const fits = fitsDigest(rows, connection.server.maxAllowedPacketBytes);
   const query = readBack(
     table,
     copied,
     table.child === null ? set.task.dateColumn : null,
-    statisticsQueryColumns(table.columns),
+    statisticsAggregates(table.columns),
+    fits,
   );
   const facts = (await connection.row(query.sql, query.values)) ?? {};
   assertReadBack(name, facts, rows);
-  const fits = rows > 0 && (rows + 1) * hashBytes < connection.server.maxAllowedPacketBytes;
   const utc = (column: string) => toUtc(set.task, String(facts[column]));
   return {
     table: {

@@ -148,10 +148,11 @@ export class OneServerLane {
     output.event('warn', 'the batch was too large for the server and is split', { rows, errno: serverErrno(error) });
     const first = selection.readRange(range.after, row);
     const rest = { after: first.range.last, last: range.last };
-    return [
+    const results = [
       ...(await this.archive(first.range, first.rows, raiseWatermark)),
       ...(await this.archive(rest, Math.max(1, rows - first.rows), raiseWatermark)),
     ];
+    return results.map((result) => ({ ...result, halvedTo: Math.min(half, result.halvedTo ?? half) }));
   }
 
   #refusedRow(range: KeyRange, cause: unknown) {

@@ -13,7 +13,8 @@ import { waitForTables } from '../load/load-tasks.ts';
 import type { ArchiveStore } from '../stores/store.ts';
 import { abandonInOtherStores } from './abandon-batch.ts';
 import { type ArchiveCounts, CountsByTable } from './archive-counts.ts';
-import type { PlannedTable } from './archive-dry-run.ts';
+import type { PlannedTable, WouldArchive } from './archive-dry-run.ts';
+import { checkRights } from './check-rights.ts';
 import { type DeletionBudget, openBudget } from './deletion-budget.ts';
 import type { BatchEngine, EngineContext } from './engine.ts';
 import { type PlannedSet, planArchive } from './plan-archive.ts';
@@ -43,8 +44,17 @@ export interface ArchiveRequest {
 export interface ArchiveOutcome {
   readonly outcome: 'done' | 'skipped';
   readonly tables: readonly ArchiveCounts[];
-  /** What a dry run found, by table. */
-  readonly plan?: readonly PlannedTable[];
+  /** What a dry run found; there are no `tables` then, since nothing was done. */
+  readonly dryRun?: DryRun;
+}
+
+export interface DryRun {
+  readonly tables: readonly WouldArchive[];
+  readonly plan: readonly PlannedTable[];
+  /** Statements that grant what the account lacks for a run. */
+  readonly missingGrants: readonly string[];
+  /** Why a run would be refused; null if it would not. */
+  readonly refusal: AppError | null;
 }
 
 /**
@@ -130,6 +140,8 @@ async function archiveAll(
   const { connection } = lock;
   const { output, signal, config, byKey = false } = request;
   const nowUtc = String((await connection.row('SELECT UTC_TIMESTAMP(6) AS now'))?.['now']);
+  // One row is soon rolled back; somebody waits for it.
+  if (!byKey) await checkRights(connection, request);
   const planned = await planArchive(connection, request.tasks, { nowUtc, output, byKey });
   for (const { set } of planned) counts.mention(set.tables.map(({ definition }) => definition.name));
   await using stores = new StorePool(config.stores, connection, { output, signal });
@@ -159,7 +171,7 @@ async function archiveAll(
     };
     if (!context.keepWatermark) await abandonInOtherStores(context, stores);
     await using engine = await openEngine(context, stores.settings(each.set.task.store));
-    const ended = await runBatches(context, engine, config.limits, throttle, counts);
+    const ended = await runBatches({ context, engine, limits: config.limits, throttle, counts });
     await countKept(each, context, counts);
     if (ended) return ended;
   }

@@ -1,43 +1,40 @@
 import { quoteIdentifier } from '@tableset/common/database/quoting.ts';
 import type { ArchiveLimits } from '../config/archive-config.ts';
-import { nextBatchSize } from '../core/archive/batch-size.ts';
+import { BatchSizer } from '../core/archive/batch-size.ts';
 import { sourceTable } from '../core/archive/one-server-sql.ts';
 import type { KeyPoint } from '../core/archive/selection.ts';
 import type { CountsByTable } from './archive-counts.ts';
 import type { BatchEngine, EngineContext } from './engine.ts';
 import type { Reason, Throttle } from './throttle.ts';
 
+/** What a set is archived with. */
+export interface BatchRun {
+  readonly context: EngineContext;
+  readonly engine: BatchEngine;
+  readonly limits: ArchiveLimits;
+  readonly throttle: Throttle;
+  /** The results of batches are added to it. */
+  readonly counts: CountsByTable;
+}
+
 /**
  * Archives a set batch by batch until nothing matches any more.
  * @returns null, or why it ended before that
  */
-export async function runBatches(
-  context: EngineContext,
-  engine: BatchEngine,
-  limits: ArchiveLimits,
-  throttle: Throttle,
-  counts: CountsByTable,
-): Promise<Reason | null> {
+export async function runBatches(run: BatchRun): Promise<Reason | null> {
   try {
-    return await batchAfterBatch(context, engine, limits, throttle, counts);
+    return await batchAfterBatch(run);
   } catch (error) {
     // Batches beside the one that failed are deleted all the same, so the summary has them.
-    counts.add(await engine.takeFinished());
+    run.counts.add(await run.engine.takeFinished());
     throw error;
   }
 }
 
-async function batchAfterBatch(
-  context: EngineContext,
-  engine: BatchEngine,
-  limits: ArchiveLimits,
-  throttle: Throttle,
-  counts: CountsByTable,
-): Promise<Reason | null> {
+async function batchAfterBatch({ context, engine, limits, throttle, counts }: BatchRun): Promise<Reason | null> {
   const { lock, selection, set, signal } = context;
-  const sizing = { rowsMax: limits.batchRows, targetSeconds: limits.targetBatchSeconds };
+  const sizer = new BatchSizer({ rowsMax: limits.batchRows, targetSeconds: limits.targetBatchSeconds });
   const total = await rowsToDo(context);
-  let size = limits.batchRows;
   let done = 0;
   let after: KeyPoint | null = null;
   let ended: Reason | null = null;
@@ -45,7 +42,7 @@ async function batchAfterBatch(
   if (!context.keepWatermark) counts.add(await engine.recover());
   for (;;) {
     signal.throwIfAborted();
-    const { sql, values } = selection.nextRange(after, size);
+    const { sql, values } = selection.nextRange(after, sizer.size);
     const row = await lock.connection.row(sql, values);
     if (row === null) break;
     const { range, rows } = selection.readRange(after, row);
@@ -57,7 +54,7 @@ async function batchAfterBatch(
     for (const result of results) {
       const archived = result.tables[0]?.archived ?? 0;
       done += archived;
-      size = nextBatchSize(size, archived, result.seconds, sizing);
+      sizer.add(archived, result.seconds, result.halvedTo ?? null);
     }
     context.output.progress({ label: `archive ${set.task.table}`, done, total, unit: 'rows' });
     after = range.last;

@@ -39,14 +39,14 @@ export async function joinWorkers<T>(
   begin: (joined: JoinedWorker) => Promise<T>,
 ): Promise<T | null> {
   const { onBusy, lockWaitSeconds } = request.lock;
-  const deadline = Date.now() + (onBusy === 'wait' ? lockWaitSeconds * 1000 : 0);
+  const deadline = performance.now() + (onBusy === 'wait' ? lockWaitSeconds * 1000 : 0);
   for (;;) {
     try {
       return await joinOnce(connection, request, settingsHash, begin);
     } catch (error) {
       if (!(error instanceof GiveWay)) throw error;
       if (onBusy === 'skip') return null;
-      if (Date.now() >= deadline) throw error.busy;
+      if (performance.now() >= deadline) throw error.busy;
       await delay(giveWayMs, request.signal);
     }
   }
@@ -109,12 +109,12 @@ async function passGate(
   gate: string,
   { lock, signal }: ArchiveRequest,
 ): Promise<AsyncDisposable> {
-  const deadline = Date.now() + lock.lockWaitSeconds * 1000;
+  const deadline = performance.now() + lock.lockWaitSeconds * 1000;
   for (;;) {
     signal.throwIfAborted();
     const row = await connection.row('SELECT GET_LOCK(?, ?) AS got', [gate, pollSeconds]);
     if (row?.['got'] === '1') return new ServerLock(connection, gate);
-    if (Date.now() >= deadline) throw new GiveWay(busyWith(connection, 'a worker that plans its shards'));
+    if (performance.now() >= deadline) throw new GiveWay(busyWith(connection, 'a worker that plans its shards'));
   }
 }
 

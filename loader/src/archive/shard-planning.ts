@@ -5,6 +5,7 @@ import type { KeyPoint } from '../core/archive/selection.ts';
 import { type ShardBounds, shardBounds, shardSizes, shareBudget } from '../core/archive/shard-plan.ts';
 import type { CountsByTable } from './archive-counts.ts';
 import { chosenRows } from './archive-dry-run.ts';
+import { checkRights } from './check-rights.ts';
 import type { DeletionBudget } from './deletion-budget.ts';
 import { type PlannedSet, planArchive } from './plan-archive.ts';
 import { type ArchiveRequest, checkedBudget, openEngine } from './run-archive.ts';
@@ -25,6 +26,7 @@ export async function makePlan(
   const { connection } = schema;
   const { output, signal, config } = request;
   const plannedAt = String((await connection.row('SELECT UTC_TIMESTAMP(6) AS now'))?.['now']);
+  await checkRights(connection, request);
   const planned = await planArchive(connection, request.tasks, { nowUtc: plannedAt, output });
   await using stores = new StorePool(config.stores, connection, { output, signal });
   await prepareStores(planned, stores, request);

@@ -148,7 +148,7 @@ async function workShard(
   {
     await abandonInOtherStores(context, stores);
     await using engine = await openEngine(context, stores.settings(each.set.task.store));
-    const ended = await runBatches(context, engine, request.config.limits, throttle, counts);
+    const ended = await runBatches({ context, engine, limits: request.config.limits, throttle, counts });
     if (ended) return ended;
   }
   // Once for each shard, whoever worked on it before.
@@ -170,5 +170,5 @@ async function shardBudget(connection: Connection, generation: string, claim: Sh
     ]);
     for (const { manifest } of before) for (const { rows, dropped } of manifest?.tables ?? []) gone += rows + dropped;
   }
-  return await openBudget({ rows: Math.max(0, maxDeletes - gone), percent: null }, async () => 0);
+  return await openBudget({ rows: Math.max(0, maxDeletes - gone), percent: null, share: true }, async () => 0);
 }

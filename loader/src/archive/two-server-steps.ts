@@ -136,7 +136,7 @@ export class BatchSteps implements AsyncDisposable {
     work.proof.then(
       (found) => {
         work.proved = found !== null;
-        work.provedAtMs = Date.now();
+        work.provedAtMs = performance.now();
       },
       // Whoever waits for the proof hears of it.
       () => undefined,
@@ -161,7 +161,7 @@ export class BatchSteps implements AsyncDisposable {
     const found = await (begun ?? proveBatch(this.#context, this.#name(work), manifestOf(work), work.rows));
     if (!found) return 'differs';
     work.rows ??= found;
-    if (!begun) work.provedAtMs = Date.now();
+    if (!begun) work.provedAtMs = performance.now();
     return 'done';
   }
 

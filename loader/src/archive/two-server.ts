@@ -130,7 +130,7 @@ class TwoServerEngine implements BatchEngine {
   /** Carries effects out until the batch has ended, or the next one is to be left. */
   async #run(work: Work, stop: (effect: BatchEffect) => boolean = () => false): Promise<void> {
     for (;;) {
-      if (nextEffect(work.progress)?.do === 'delete' && Date.now() - work.provedAtMs > proofMs)
+      if (nextEffect(work.progress)?.do === 'delete' && performance.now() - work.provedAtMs > proofMs)
         work.progress = proveOnceMore(work.progress);
       const effect = nextEffect(work.progress);
       if (effect === null || stop(effect)) break;

@@ -8,6 +8,7 @@ import type { RowFilter } from '../core/archive/restore-filter.ts';
 import { type ArchiveSession, primaryNow, type SessionRequest, withSession } from './archive-run.ts';
 import { batchCondition, hasBatchLedger } from './find-batches.ts';
 import { type FoundBatch, lookUp, onPrimary } from './look-up.ts';
+import { type ShardStatus, shardStatus, type UnfinishedBatch, unfinishedBatches } from './under-way.ts';
 
 export interface StatusRequest extends SessionRequest {
   readonly filter: RowFilter;
@@ -58,6 +59,9 @@ export interface StatusOutcome {
   readonly batches: readonly FoundBatch[];
   /** True if the list ends before the last of them. */
   readonly moreBatches: boolean;
+  /** Batches that a run works on or left behind, oldest first; empty where something was asked for, as are the next. */
+  readonly unfinished: readonly UnfinishedBatch[];
+  readonly shards: readonly ShardStatus[];
   /** Whether rows with the key are on the primary, by table; null where no key was given. */
   readonly onPrimary: readonly { readonly table: string; readonly rows: number }[] | null;
   readonly runs: readonly RunStatus[];
@@ -81,8 +85,11 @@ export async function runStatus(request: StatusRequest): Promise<StatusOutcome> 
     const found = archived ? await lookUp(session, request, asked) : { batches: [], more: false };
     const tables: TableStatus[] = [];
     for (const task of request.tasks) tables.push(await tableStatus(session, task, archived, !asked));
+    const names = archived && !asked ? request.tasks.map((task) => task.table) : [];
     return {
       tables,
+      unfinished: await unfinishedBatches(session.connection, names),
+      shards: await shardStatus(session.connection, names),
       batches: found.batches,
       moreBatches: found.more,
       onPrimary: filter.where.length > 0 ? await onPrimary(session, request) : null,

@@ -1,9 +1,33 @@
 import type { Connection } from '@tableset/common/database/connection.ts';
-import { commonError } from '@tableset/common/errors.ts';
+import { AppError, commonError } from '@tableset/common/errors.ts';
 import type { Output } from '@tableset/common/output/output.ts';
 import { nearestName } from '@tableset/common/settings/nearest.ts';
 import type { StoreSettings } from '../config/archive-config.ts';
 import type { ArchiveStore } from '../stores/store.ts';
+
+/** What connecting to a store's server failed for, with the keys of its own that say where that is: the usual remedy is about the primary. */
+function withSettings(error: unknown, settings: StoreSettings): unknown {
+  if (!(error instanceof AppError) || settings.kind !== 'mysql') return error;
+  const at = `stores.${settings.name}.mysql`;
+  const hints: Readonly<Record<string, string>> = {
+    DATABASE_UNKNOWN: `Create the schema ${settings.schema}, or correct ${at}.name.`,
+    DATABASE_GRANT_MISSING: `Grant the account what docs/operations.md lists for a store, or correct ${at}.name.`,
+    ...(settings.server === null
+      ? {}
+      : {
+          DATABASE_ACCESS_DENIED: `Check ${at}.user and the password that ${at}.passwordFile or passwordEnv names.`,
+          DATABASE_UNREACHABLE: `Check ${at}.host and port, and that the server is up.`,
+          DATABASE_TLS: `Check ${at}.tls and ${at}.tlsCaFile.`,
+        }),
+  };
+  const hint = hints[error.code];
+  if (hint === undefined) return error;
+  const { code, exit, message, cause, details } = error;
+  return new AppError(code, { exit, cause: '', remedy: hint }, `store ${settings.name}: ${message}`, {
+    cause,
+    details,
+  });
+}
 
 /** Opens each store when it is first asked for, and closes them all. */
 export class StorePool implements AsyncDisposable {
@@ -35,7 +59,7 @@ export class StorePool implements AsyncDisposable {
     );
   }
 
-  /** @throws AppError CONFIG_INVALID for an unknown name, STORE_UNAVAILABLE */
+  /** @throws AppError CONFIG_INVALID for an unknown name, STORE_UNAVAILABLE, and what connecting throws, with the settings to look at */
   async get(name: string): Promise<ArchiveStore> {
     const known = this.#open.get(name);
     if (known) return known;
@@ -45,6 +69,8 @@ export class StorePool implements AsyncDisposable {
       primary: this.#primary,
       signal: this.#context.signal,
       warn: (message, fields) => this.#context.output.event('warn', message, fields),
+    }).catch((error: unknown) => {
+      throw withSettings(error, settings);
     });
     this.#open.set(name, store);
     return store;

@@ -1,5 +1,5 @@
 import * as z from 'zod/mini';
-import { described, identifier, nonEmpty, whole, word } from './kinds.ts';
+import { deletionLimit, described, identifier, nonEmpty, whole, word } from './kinds.ts';
 import { loadConfigSchema, s3Keys, serverKeys } from './schema.ts';
 
 /*
@@ -69,7 +69,12 @@ function build() {
       ),
       {},
     ),
-    limits: z.optional(described(limits, 'What archive and purge may ask of the database, and when.')),
+    limits: z.optional(
+      described(
+        limits,
+        'What archive, purge and restore may ask of the database, and when. The window is not for restore.',
+      ),
+    ),
     databases,
     s3,
     webhooks,
@@ -287,19 +292,9 @@ function limitsSchema() {
       [],
     ),
     maxThreadsRunning: z.optional(whole(1, 100_000, 'A run waits while more statements than this run on the server.')),
-    maxDeletes: z.optional(
-      described(
-        z.strictObject({
-          rows: z.optional(whole(0, Number.MAX_SAFE_INTEGER, 'Most rows that one run may delete.')),
-          percent: z.optional(
-            described(
-              z.number().check(z.gte(0), z.lte(100)),
-              "Most of the tables' rows that one run may delete, in percent.",
-            ),
-          ),
-        }),
-        'Deletion budget of one run over all of its tables. Both hold where both are given; no limit by default.',
-      ),
+    maxDeletes: deletionLimit(
+      "the tables'",
+      'Deletion budget of one run over all of its tables. Both hold where both are given; no limit by default.',
     ),
   });
 }

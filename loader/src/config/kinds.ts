@@ -33,3 +33,15 @@ export function character(meaning: string): z.ZodMiniString {
 export function word<const Words extends readonly string[]>(words: Words, meaning: string) {
   return described(z.enum(words), meaning);
 }
+
+/**
+ * A deletion budget: rows, percent or both.
+ * @param whose rows the percentage is of
+ */
+export function deletionLimit(whose: string, meaning: string, standard?: unknown) {
+  const rows = z.optional(whole(0, Number.MAX_SAFE_INTEGER, 'Most rows that one run may delete.'));
+  const percent = z.optional(
+    described(z.number().check(z.gte(0), z.lte(100)), `Most of ${whose} rows that one run may delete, in percent.`),
+  );
+  return z.optional(described(z.strictObject({ rows, percent }), meaning, standard));
+}

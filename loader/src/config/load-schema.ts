@@ -1,6 +1,6 @@
 import * as z from 'zod/mini';
 import { mappingTypes } from '../core/mapping-types.ts';
-import { character, described, identifier, nonEmpty, whole, word } from './kinds.ts';
+import { character, deletionLimit, described, identifier, nonEmpty, whole, word } from './kinds.ts';
 
 const texts = () => z.array(z.string());
 
@@ -153,20 +153,10 @@ export const loadEntrySchema = z.strictObject({
     whole(0, Number.MAX_SAFE_INTEGER, 'How many rows may be rejected before nothing of the table is published.'),
     0,
   ),
-  maxDeletes: z.optional(
-    described(
-      z.strictObject({
-        rows: z.optional(whole(0, Number.MAX_SAFE_INTEGER, 'Most rows that one run may delete.')),
-        percent: z.optional(
-          described(
-            z.number().check(z.gte(0), z.lte(100)),
-            "Most of the table's rows that one run may delete, in percent.",
-          ),
-        ),
-      }),
-      'Guards of mode mirror: a run that would delete more publishes nothing. Both hold where both are given.',
-      defaultMaxDeletes,
-    ),
+  maxDeletes: deletionLimit(
+    "the table's",
+    'Guards of mode mirror: a run that would delete more publishes nothing. Both hold where both are given.',
+    defaultMaxDeletes,
   ),
   allowEmpty: z._default(
     described(

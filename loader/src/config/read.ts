@@ -1,18 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { type AppError, commonError } from '@tableset/common/errors.ts';
-import {
-  type Document,
-  isAlias,
-  isMap,
-  isScalar,
-  isSeq,
-  LineCounter,
-  type Node,
-  type Pair,
-  parseDocument,
-  visit,
-} from 'yaml';
+import { commonError } from '@tableset/common/errors.ts';
 import { type ArchiveConfig, standardLimits } from './archive-config.ts';
 import {
   type Complaint,
@@ -23,22 +11,14 @@ import {
   sectionComplaints,
 } from './load-config.ts';
 import { loadEntrySchema } from './load-schema.ts';
+import { readPlainYaml } from './plain-yaml.ts';
 import { complaintsOf, valueAt } from './problems.ts';
 import { loadConfigSchema } from './schema.ts';
 
-/** One fault of the file and where it stands, counted from 1. */
-export interface Problem {
-  readonly line: number;
-  readonly column: number;
-  /** `load[0].key`, or empty for the file as a whole. */
-  readonly path: string;
-  readonly message: string;
-}
+export type { Problem } from './yaml-file.ts';
 
 /** Kubernetes cuts ConfigMaps off at 1 MiB; a file far larger is not a configuration. */
 const fileBytesMax = 4 * 1024 * 1024;
-const problemsMax = 50;
-const aliasesMax = 100;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -75,6 +55,9 @@ export async function readConfig(path: string, env: Environment = process.env): 
  * @throws AppError CONFIG_INVALID with all problems, one a line in the message and as `details.problems`.
  */
 export async function validateConfig(text: string, path: string, env: Environment = {}): Promise<LoadConfig> {
+  const plain = plainConfig(text, path);
+  if (plain !== null) return plain;
+  const { parseFile } = await import('./yaml-file.ts');
   const file = parseFile(text, path);
   const values = file.plainValues();
 
@@ -90,7 +73,7 @@ export async function validateConfig(text: string, path: string, env: Environmen
   const databases = valueAt(values, ['databases']);
   const names =
     databases === undefined ? [] : typeof databases === 'object' && databases !== null ? Object.keys(databases) : null;
-  const load = completedEntries(values, directory, names, file, complaints);
+  const load = completedEntries(values, directory, names, (at) => file.position(at), complaints);
   const archived = archives?.archiveConfig(values, { directory, env, position: (at) => file.position(at) });
   complaints.push(...(archived?.complaints ?? []));
   if (result.success) complaints.push(...sectionComplaints(result.data));
@@ -101,6 +84,26 @@ export async function validateConfig(text: string, path: string, env: Environmen
   return { path, load, ...(archived?.config ?? nothingArchived), ...sections };
 }
 
+/**
+ * A plain file that only loads and has no fault, without the YAML parser; null for any other, which is then read as a whole.
+ */
+function plainConfig(text: string, path: string): LoadConfig | null {
+  const plain = readPlainYaml(text);
+  if (plain === null || !hasOnlyKeysOf(loadConfigSchema.shape, plain.values)) return null;
+  const { values, positions } = plain;
+  const result = loadConfigSchema.safeParse(values);
+  if (!result.success) return null;
+  const complaints = sectionComplaints(result.data);
+  const directory = dirname(path);
+  const position = (at: readonly (string | number)[]) => {
+    const { line, column } = positions.get(valueAt(values, at)) ?? { line: 1, column: 1 };
+    return `${path}:${line}:${column}`;
+  };
+  const load = completedEntries(values, directory, Object.keys(result.data.databases), position, complaints);
+  if (complaints.length > 0) return null;
+  return { path, load, ...nothingArchived, ...resolvedSections(result.data, values, directory) };
+}
+
 const nothingArchived: ArchiveConfig = { archive: [], stores: [], limits: standardLimits };
 
 /** The start of a pod that only loads is spared the rest: importing it and making its schemas costs 6 ms. */
@@ -108,30 +111,11 @@ function hasOnlyKeysOf(shape: object, values: unknown): boolean {
   return typeof values === 'object' && values !== null && Object.keys(values).every((key) => Object.hasOwn(shape, key));
 }
 
-/** @throws AppError CONFIG_INVALID with all faults of syntax. */
-function parseFile(text: string, path: string): ParsedFile {
-  const lines = new LineCounter();
-  let document: Document.Parsed;
-  try {
-    document = parseDocument(text, { lineCounter: lines, prettyErrors: false, version: '1.2' });
-  } catch (cause) {
-    // The parser calls itself for each level, so that a file of brackets alone exhausts the stack.
-    if (cause instanceof RangeError) throw commonError('CONFIG_INVALID', `${path} is nested too deeply`, { cause });
-    throw cause;
-  }
-  const file = new ParsedFile(document, lines, path);
-  const syntax = [...document.errors, ...document.warnings].map((error) =>
-    file.problem(error.pos[0], '', syntaxMessage(error.code, error.message)),
-  );
-  if (syntax.length > 0) throw file.invalid(syntax);
-  return file;
-}
-
 function completedEntries(
   values: unknown,
   directory: string,
   databases: readonly string[] | null,
-  file: ParsedFile,
+  position: (path: readonly (string | number)[]) => string,
   complaints: Complaint[],
 ): LoadTable[] {
   const entries = valueAt(values, ['load']);
@@ -149,138 +133,8 @@ function completedEntries(
     const entry = loadEntrySchema.safeParse(raw);
     if (!entry.success) continue;
     const table = loadTable(entry.data, directory, databases);
-    if ('table' in table) tables.push({ ...table, position: file.position(['load', index]) });
+    if ('table' in table) tables.push({ ...table, position: position(['load', index]) });
     else complaints.push(...table.map((complaint) => ({ ...complaint, path: ['load', index, ...complaint.path] })));
   }
   return tables;
-}
-
-/** The parser's own messages repeat names from the text in these cases, which might be a secret in the wrong place. */
-function syntaxMessage(code: string, message: string): string {
-  if (code === 'BAD_ALIAS') return 'this alias has no anchor before it; quote a text that starts with *';
-  if (code === 'TAG_RESOLVE_FAILED') return 'tags are not used here; quote a text that starts with !';
-  if (code === 'DUPLICATE_KEY') return 'this key stands here twice';
-  return message;
-}
-
-/** A parsed document that knows where each of its values stands. */
-class ParsedFile {
-  readonly #document: Document.Parsed;
-  readonly #lines: LineCounter;
-  readonly #path: string;
-
-  constructor(document: Document.Parsed, lines: LineCounter, path: string) {
-    this.#document = document;
-    this.#lines = lines;
-    this.#path = path;
-  }
-
-  /** The file as plain values. @throws AppError CONFIG_INVALID if aliases multiply beyond reason. */
-  plainValues(): unknown {
-    try {
-      return this.#document.toJS({ maxAliasCount: aliasesMax });
-    } catch (cause) {
-      throw this.invalid([this.problem(0, '', 'its aliases multiply beyond reason')], cause);
-    }
-  }
-
-  /** Faults that plain values no longer show: numbers that lost digits, and the one key that JavaScript reserves. */
-  scalarProblems(): Problem[] {
-    const found: Problem[] = [];
-    visit(this.#document, {
-      Pair: (_key, pair) => {
-        if (isScalar(pair.key) && pair.key.value === '__proto__')
-          found.push(this.problem(pair.key.range?.[0] ?? 0, '', '__proto__ cannot be a key'));
-      },
-      Scalar: (_key, scalar) => {
-        if (typeof scalar.value === 'number' && losesDigits(scalar.source ?? '', scalar.value)) {
-          found.push(
-            this.problem(scalar.range?.[0] ?? 0, '', 'this number has more digits than can be kept; put it in quotes'),
-          );
-        }
-      },
-    });
-    return found;
-  }
-
-  problem(offset: number, path: string, message: string): Problem {
-    const { line, col } = this.#lines.linePos(offset);
-    return { line: Math.max(line, 1), column: Math.max(col, 1), path, message };
-  }
-
-  located(complaint: Complaint): Problem {
-    return this.problem(
-      this.#offset(complaint.path, complaint.atKey === true),
-      pathText(complaint.path),
-      complaint.message,
-    );
-  }
-
-  /** `file:line:column` of the value at `path`. */
-  position(path: readonly (string | number)[]): string {
-    const { line, column } = this.problem(this.#offset(path, false), '', '');
-    return `${this.#path}:${line}:${column}`;
-  }
-
-  invalid(problems: readonly Problem[], cause?: unknown): AppError {
-    const sorted = problems.toSorted((a, b) => a.line - b.line || a.column - b.column);
-    const told = sorted
-      .slice(0, problemsMax)
-      .map(
-        ({ line, column, path, message }) =>
-          `${this.#path}:${line}:${column} ${path === '' ? '' : `${path}: `}${message}`,
-      );
-    if (sorted.length > problemsMax) told.push(`and ${sorted.length - problemsMax} more`);
-    return commonError('CONFIG_INVALID', told.join('\n'), {
-      cause,
-      details: { problems: sorted.slice(0, problemsMax) },
-    });
-  }
-
-  /** Where the value (or its key) stands; for what is missing, the nearest thing around it that exists. */
-  #offset(path: readonly (string | number)[], atKey: boolean): number {
-    let node: unknown = this.#document.contents;
-    let offset = startOf(node) ?? 0;
-    for (const [index, part] of path.entries()) {
-      if (isAlias(node)) node = node.resolve(this.#document);
-      const last = index === path.length - 1;
-      if (isMap(node)) {
-        const pair: Pair | undefined = node.items.find(
-          (item) => isScalar(item.key) && String(item.key.value) === String(part),
-        );
-        if (!pair) return offset;
-        if (last && atKey) return startOf(pair.key) ?? offset;
-        offset = startOf(pair.value) ?? startOf(pair.key) ?? offset;
-        node = pair.value;
-      } else if (isSeq(node)) {
-        node = node.items[Number(part)];
-        offset = startOf(node) ?? offset;
-      } else return offset;
-    }
-    return offset;
-  }
-}
-
-function startOf(node: unknown): number | undefined {
-  // Nodes of a parsed document carry ranges; anything else stands nowhere of its own.
-  return (node as Node | null | undefined)?.range?.[0];
-}
-
-function pathText(path: readonly (string | number)[]): string {
-  return path.map((part, index) => (typeof part === 'number' ? `[${part}]` : index === 0 ? part : `.${part}`)).join('');
-}
-
-/** True if the decimal text says more than the double it became. */
-function losesDigits(source: string, value: number): boolean {
-  if (!/^[-+]?[\d.]+$/.test(source) || !Number.isFinite(value)) return false;
-  return digitsOf(source) !== digitsOf(value.toFixed(Math.min(fractionDigits(source), 100)));
-}
-
-function fractionDigits(source: string): number {
-  return source.includes('.') ? source.length - source.indexOf('.') - 1 : 0;
-}
-
-function digitsOf(text: string): string {
-  const plain = text.replace(/^[-+]/, '');
-  return (plain.includes('.') ? plain.replace(/\.?0*$/, '') : plain).replace(/^0+/, '');
 }

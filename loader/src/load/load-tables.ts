@@ -8,6 +8,7 @@ import { type DryRunTable, describeDelta } from './dry-run.ts';
 import type { LoadTask } from './load-tasks.ts';
 import { planSets } from './plan-sets.ts';
 import { type Published, publishSet, type SetMember } from './publish.ts';
+import { recordCounts } from './record-counts.ts';
 import { describeReject, type RejectCollector, recordRejects } from './reject-collector.ts';
 import type { LoadOutcome, LoadRequest } from './run-load.ts';
 import { loadBySwap } from './swap.ts';
@@ -41,7 +42,7 @@ export async function loadLocked(
   const counts: TableCounts[] = [];
   try {
     for (const set of await planSets(tasks, context, request.database.name)) {
-      const published = await loadSet(set, lock, context, (done) => recordSet(set, done, connection, runId, request));
+      const published = await loadSet(set, lock, context, setLedger(set, counts, connection, runId, request));
       counts.push(...published.map((each) => each.counts));
       await writeRejects(context, runId);
     }
@@ -106,16 +107,48 @@ async function failed(
     : error;
 }
 
+/** How a set's part of the ledger is written. */
+interface SetLedger {
+  /** Inside the transaction that publishes the set, or right after the swap. */
+  readonly record: (published: readonly Published[]) => Promise<void>;
+  /** Right before a swap, which no transaction can hold. */
+  readonly expectSwap: (counts: TableCounts) => Promise<void>;
+}
+
+/** @param before counts of the sets that are published already */
+function setLedger(
+  set: readonly TableLoad[],
+  before: readonly TableCounts[],
+  connection: Connection,
+  runId: string,
+  request: LoadRequest,
+): SetLedger {
+  // The one-shot tells its webhooks itself; the service does so for runs that died as well, by what they wrote down.
+  const counting = request.trigger === 'service';
+  return {
+    async record(published) {
+      await recordSet(set, published, connection, runId, request);
+      const counts = published.map((each) => each.counts);
+      if (counting && counts.some(({ publish }) => publish !== null))
+        await recordCounts(connection, runId, [...before, ...counts]);
+    },
+    async expectSwap(counts) {
+      const swapsTableOf = set[0]?.definition.createTime ?? null;
+      if (counting) await recordCounts(connection, runId, [...before, { ...counts, swapsTableOf }]);
+    },
+  };
+}
+
 /** Loads one set of linked tables; a single table may be swapped in. */
 async function loadSet(
   set: readonly TableLoad[],
   lock: SchemaLock,
   context: LoadContext,
-  record: (published: readonly Published[]) => Promise<void>,
+  { record, expectSwap }: SetLedger,
 ): Promise<readonly Published[]> {
   const [only] = set;
   if (only && set.length === 1 && only.mode === 'swap') {
-    const published = [await loadBySwap(only, lock, context)];
+    const published = [await loadBySwap(only, lock, context, expectSwap)];
     // The table is swapped in: what the ledger says of it follows in any case.
     await lock.connection.uninterrupted(() => record(published));
     return published;

@@ -60,7 +60,7 @@ export async function waitForTables(
   request: TaskRequest,
 ): Promise<void> {
   const names = tasks.map(({ task }) => task.table);
-  const deadline = Date.now() + request.database.waitSeconds * 1000;
+  const deadline = performance.now() + request.database.waitSeconds * 1000;
   for (let told = false; ; told = true) {
     const rows = await connection.rows(
       `SELECT TABLE_NAME AS name FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_NAME IN (${names.map(() => '?').join(',')})`,
@@ -69,7 +69,7 @@ export async function waitForTables(
     const found = new Set(rows.map((row) => String(row['name']).toLowerCase()));
     const missing = names.filter((name) => !found.has(name.toLowerCase()));
     if (missing.length === 0) return;
-    if (Date.now() >= deadline) {
+    if (performance.now() >= deadline) {
       throw await missingTables(missing, connection, request.database);
     }
     if (!told) request.output.event('info', 'waiting for tables', { missing });

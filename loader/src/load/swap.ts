@@ -10,7 +10,7 @@ import { loaderError } from '../errors.ts';
 import { duplicateCheck } from './duplicates.ts';
 import type { Published } from './publish.ts';
 import { renameStage, stageNames } from './swap-rename.ts';
-import { noCounts } from './table-counts.ts';
+import { noCounts, type TableCounts } from './table-counts.ts';
 import { type LoadContext, readSource, type TableLoad } from './table-load.ts';
 import { type RowBlock, TableWriter } from './table-writer.ts';
 
@@ -20,8 +20,14 @@ const streams = 2;
 /**
  * Fills an empty table by way of a staging table: rows by two streams into the primary key alone, then the other indexes, then
  * RENAME. The table is seen empty until then and whole from then on.
+ * @param expectSwap told right before the RENAME what will be so right after it
  */
-export async function loadBySwap(load: TableLoad, lock: SchemaLock, context: LoadContext): Promise<Published> {
+export async function loadBySwap(
+  load: TableLoad,
+  lock: SchemaLock,
+  context: LoadContext,
+  expectSwap: (counts: TableCounts) => Promise<void>,
+): Promise<Published> {
   const { connection } = context;
   const { table } = load.task;
   const { stage, old } = stageNames(load.definition.name);
@@ -34,10 +40,6 @@ export async function loadBySwap(load: TableLoad, lock: SchemaLock, context: Loa
     context.output.event('debug', 'adding indexes', { table, indexes: indexes.length });
     await addIndexes(connection, stage, indexes, load);
     await checkStage(connection, stage, load, written);
-    await lock.assertHeld();
-    const late = await renameStage(connection, load, pass.target, { stage, old });
-    if (late > 0)
-      context.output.event('warn', 'rows that were written during the swap were kept', { table, rows: late });
     const counts = {
       ...noCounts(table),
       read: pass.read,
@@ -46,6 +48,11 @@ export async function loadBySwap(load: TableLoad, lock: SchemaLock, context: Loa
       rejected: pass.rejected,
       publish: 'swap',
     } as const;
+    await expectSwap(counts);
+    await lock.assertHeld();
+    const late = await renameStage(connection, load, pass.target, { stage, old });
+    if (late > 0)
+      context.output.event('warn', 'rows that were written during the swap were kept', { table, rows: late });
     return { counts, pass, rowCount: late > 0 ? null : written };
   } finally {
     if (!connection.lost) {

@@ -23,6 +23,7 @@ import { compareRows } from './compare-rows.ts';
 import { ConflictList } from './conflicts.ts';
 import { ProofKeeper } from './proof-keeper.ts';
 import { type RestoreCounts, RestoreTally } from './restore-counts.ts';
+import { RestorePace } from './restore-pace.ts';
 import { RestoreTargets } from './restore-targets.ts';
 import { SeenKeys } from './seen-keys.ts';
 import { type WritePart, writeParts } from './write-rows.ts';
@@ -53,7 +54,7 @@ const batchesToldMax = 1_000;
 /**
  * Puts archived rows back. A first pass proves every batch that it reads against its manifest and compares the rows with those that are there; only
  * then a second pass writes. Run again it writes nothing.
- * @throws AppError RESTORE_NOT_FOUND, RESTORE_CONFLICT, ARCHIVE_VERIFY_FAILED, ARCHIVE_TABLE_UNSUITABLE, with `details.summary`
+ * @throws AppError RESTORE_NOT_FOUND, RESTORE_CONFLICT, ARCHIVE_VERIFY_FAILED, ARCHIVE_TABLE_UNSUITABLE, ARCHIVE_UNFINISHED, with `details.summary`
  */
 export async function runRestore(request: RestoreRequest): Promise<RestoreOutcome> {
   const tally = new RestoreTally();
@@ -151,13 +152,14 @@ class Restore {
   /** The second pass, over the batches that the first one found rows in. */
   async write(session: LockedSession, batches: readonly string[]): Promise<void> {
     const { connection, request } = session;
+    await using pace = new RestorePace(session);
     const seen = new SeenKeys();
     for (const id of batches) {
       const question = { tables: null, states: ['deleted'] as const, batch: id };
       for await (const batch of findBatches(connection, question, 'newest first')) {
         const [root] = batchTables(batch);
         if (root) await this.#targets.create(root);
-        await this.#writeBatch(session, batch, seen);
+        await this.#writeBatch(session, pace, batch, seen);
       }
       request.output.progress({
         label: `restore ${this.#request.task.table}`,
@@ -169,13 +171,16 @@ class Restore {
   }
 
   /** A batch is one transaction unless it is large. */
-  async #writeBatch(session: LockedSession, batch: LedgerBatch, seen: SeenKeys): Promise<void> {
+  async #writeBatch(session: LockedSession, pace: RestorePace, batch: LedgerBatch, seen: SeenKeys): Promise<void> {
     const { into, overwrite } = this.#request;
     let parts: WritePart[] = [];
     let rows = 0;
     let bytes = 0;
     const flush = async () => {
-      if (parts.length > 0) await writeParts(parts, session, overwrite, this.#tally);
+      if (parts.length > 0) {
+        await pace.beforeTransaction();
+        pace.wrote(await writeParts(parts, session, overwrite, this.#tally));
+      }
       parts = [];
       rows = 0;
       bytes = 0;

@@ -33,6 +33,7 @@ const statementRoomBytes = 64 * 1024;
 /**
  * Writes rows in one READ COMMITTED transaction of the lock's connection, reads them back by their hashes, and commits only if they are equal.
  * Rows that are there already stay as they are; deadlocks are played again, a bounded number of times.
+ * @returns how many rows it wrote
  * @throws AppError RESTORE_CONFLICT, ARCHIVE_VERIFY_FAILED, ARCHIVE_VALUE_REFUSED, ARCHIVE_TABLE_UNSUITABLE; nothing of it is written then.
  */
 export async function writeParts(
@@ -40,7 +41,7 @@ export async function writeParts(
   session: LockedSession,
   overwrite: boolean,
   tally: RestoreTally,
-): Promise<void> {
+): Promise<number> {
   const { connection, request } = session;
   const all = await replayed(
     connection,
@@ -54,6 +55,7 @@ export async function writeParts(
     counts.overwritten += written.overwritten;
     counts.unchanged += written.unchanged;
   }
+  return all.reduce((sum, { restored, overwritten }) => sum + restored + overwritten, 0);
 }
 
 interface Written {

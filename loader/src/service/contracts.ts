@@ -5,6 +5,7 @@ import type { LoadConfig } from '../config/load-config.ts';
 import type { ServiceSettings } from '../settings-service.ts';
 import type { Records } from './api/records.ts';
 import type { FactSource } from './facts.ts';
+import type { ClientAddress } from './http/client-address.ts';
 import type { Leadership } from './leadership.ts';
 import type { Outbox } from './outbox/outbox.ts';
 import type { Principal } from './roles.ts';
@@ -180,6 +181,8 @@ export interface ServiceContext {
   readonly calls: BackgroundCalls;
   readonly audit: Audit;
   readonly authenticator: Authenticator;
+  /** Who asks, for limits and the audit trail. */
+  readonly clientAddress: ClientAddress;
   readonly records: Records;
   readonly outbox: Outbox;
   /** Milliseconds since 1970. */

@@ -1,18 +1,11 @@
-import type { Fields, Level, Output, Progress } from '@tableset/common/output/output.ts';
+import type { Output } from '@tableset/common/output/output.ts';
+import { type Active, endedAtOnce, laterObserver, observe, openActive } from './active-run.ts';
 import type { RunEndHook, RunListener, StateDatabase, Targets } from './contracts.ts';
 import { serviceError } from './errors.ts';
 import type { Leadership } from './leadership.ts';
 import { timedOut, writeEnd } from './run-end.ts';
 import { asAppError, runError } from './run-error.ts';
-import {
-  claimRun,
-  leaseSeconds,
-  type OpenRun,
-  openRuns,
-  renewLease,
-  takeOverRun,
-  writeProgress,
-} from './run-registry.ts';
+import { claimRun, leaseSeconds, type OpenRun, openRuns, renewLease, takeOverRun } from './run-registry.ts';
 import type { RunObserver, RunRecord, RunResult } from './run-types.ts';
 import type { RunHandle, Runner } from './runner.ts';
 
@@ -40,22 +33,8 @@ const activeMax = 8;
 const renewMs = (leaseSeconds * 1000) / 3;
 /** How long a worker may take to its next safe point. */
 export const stopGraceMs = 10_000;
-const progressWriteMs = 2_000;
 /** How long the end of a run is tried to be written while the database is away. */
 const endTriesMs = 600_000;
-
-interface Active {
-  run: RunRecord;
-  readonly handle: RunHandle | null;
-  worker: string | null;
-  progressAt: number;
-  renewedAt: number;
-  stopping: boolean;
-  /** Set where the end is decided by us rather than by the worker. */
-  timedOut: boolean;
-  timer: NodeJS.Timeout | null;
-  settled: Promise<void>;
-}
 
 /**
  * Hands queued runs to the runner, one per database at a time, in the order they came, and sees to it that each ends exactly once in the
@@ -212,7 +191,7 @@ export class Dispatcher {
       const spec = await targets.spec(run);
       this.#follow(run, (observer) => runner.start(spec, observer));
     } catch (error) {
-      this.#follow(run, () => ended({ state: 'failed', error: runError(asAppError(error)), summary: null }));
+      this.#follow(run, () => endedAtOnce({ state: 'failed', error: runError(asAppError(error)), summary: null }));
     }
   }
 
@@ -221,12 +200,7 @@ export class Dispatcher {
     const run = await database.use((connection) => takeOverRun(connection, abandoned, owner));
     if (!run) return;
     const before = abandoned.owner;
-    const observers: RunObserver[] = [];
-    const observer: RunObserver = {
-      started: (worker) => observers[0]?.started(worker),
-      progress: (progress) => observers[0]?.progress(progress),
-      event: (...event) => observers[0]?.event(...event),
-    };
+    const { observer, become } = laterObserver();
     const handle = await runner.adopt(run, observer);
     output.event('warn', handle ? 'a run was adopted' : 'a run was left behind and is done again', {
       run: run.id,
@@ -235,24 +209,16 @@ export class Dispatcher {
     const error = runError(serviceError('SERVICE_RUN_LOST', `${before ?? 'its process'} has gone`));
     const lost: RunResult = { state: 'failed', error, summary: null };
     this.#follow(run, (own) => {
-      observers.push(own);
-      return handle ?? ended(lost);
+      become(own);
+      return handle ?? endedAtOnce(lost);
     });
   }
 
   #follow(run: RunRecord, begin: (observer: RunObserver) => RunHandle): void {
-    const active: Active = {
-      run,
-      handle: null,
-      worker: run.worker,
-      progressAt: 0,
-      renewedAt: performance.now(),
-      stopping: false,
-      timedOut: false,
-      timer: null,
-      settled: Promise.resolve(),
-    };
-    const handle = begin(this.#observer(active));
+    const active = openActive(run);
+    const { output, database } = this.#parts;
+    const tell = (kind: 'started' | 'progress') => this.#tell(kind, active.run);
+    const handle = begin(observe(active, { output, database, tell, wake: () => this.wake() }));
     const followed = Object.assign(active, { handle });
     this.#active.set(run.id, followed);
     active.timer = setTimeout(() => {
@@ -261,34 +227,6 @@ export class Dispatcher {
       handle.stop('cancelled', stopGraceMs);
     }, this.#parts.runTimeoutSeconds * 1000);
     active.settled = handle.result.then((result) => this.#settle(active, result));
-  }
-
-  #observer(active: Active): RunObserver {
-    const { output, database } = this.#parts;
-    return {
-      started: (worker) => {
-        active.worker = worker;
-        active.run = { ...active.run, worker };
-        // So that a replica which takes over knows which Job it is.
-        active.renewedAt = Number.NEGATIVE_INFINITY;
-        if (worker !== null) this.wake();
-        output.event('info', 'run started', { run: active.run.id, task: active.run.task, attempt: active.run.attempt });
-        this.#tell('started', active.run);
-      },
-      progress: (progress: Progress) => {
-        active.run = { ...active.run, progress: { ...progress, at: new Date().toISOString() } };
-        this.#tell('progress', active.run);
-        const now = performance.now();
-        if (now - active.progressAt < progressWriteMs || active.run.progress === null) return;
-        active.progressAt = now;
-        const { run } = active;
-        const written = run.progress;
-        // Other replicas show it; a lost one is followed by the next.
-        if (written) database.use((connection) => writeProgress(connection, run, written)).catch(() => {});
-      },
-      event: (level: Level, message: string, fields: Fields) =>
-        output.event(level, message, { run: active.run.id, ...fields }),
-    };
   }
 
   async #settle(active: Active, result: RunResult): Promise<void> {
@@ -316,9 +254,4 @@ export class Dispatcher {
   #tell(kind: 'queued' | 'started' | 'progress' | 'ended', run: RunRecord): void {
     for (const listener of this.#parts.listeners) listener({ kind, run });
   }
-}
-
-/** A run that has ended before it began. */
-function ended(result: RunResult): RunHandle {
-  return { result: Promise.resolve(result), stop: () => {}, release: () => {} };
 }

@@ -11,6 +11,7 @@ export interface Facts {
   readonly recent: readonly RunRecord[];
   readonly tasks: Readonly<Record<RunTask, TaskFacts>>;
   readonly tables: readonly TableFacts[];
+  readonly webhooks: WebhookFacts;
   /** Last time a sample was restored and compared without a difference, by whatever started it. */
   readonly lastVerifiedRestoreAt: string | null;
 }
@@ -19,6 +20,13 @@ export interface TaskFacts {
   readonly last: { readonly state: 'done' | 'failed'; readonly finishedAt: string } | null;
   readonly lastSuccessAt: string | null;
   readonly failuresSinceSuccess: number;
+}
+
+export interface WebhookFacts {
+  /** Notices that are still to be told. */
+  readonly waiting: number;
+  /** Notices that were given up and can be replayed. */
+  readonly dead: number;
 }
 
 export interface TableFacts {
@@ -65,6 +73,7 @@ async function readFacts(database: StateDatabase, registry: RunRegistry): Promis
     recent,
     tasks: await taskFacts(connection),
     tables: await ifThere(() => tableFacts(connection), []),
+    webhooks: await ifThere(() => webhookFacts(connection), { waiting: 0, dead: 0 }),
     lastVerifiedRestoreAt: await ifThere(() => lastVerifiedRestore(connection), null),
   }));
 }
@@ -110,6 +119,14 @@ async function tableFacts(connection: Connection): Promise<readonly TableFacts[]
     ageSeconds: number(row['age_seconds']),
     rows: number(row['row_count']),
   }));
+}
+
+async function webhookFacts(connection: Connection): Promise<WebhookFacts> {
+  const rows = await connection.rows(
+    "SELECT state, COUNT(*) AS notices FROM tableset_service_deliveries WHERE state IN ('waiting', 'dead') GROUP BY state",
+  );
+  const count = (state: string) => Number(rows.find((row) => row['state'] === state)?.['notices'] ?? 0);
+  return { waiting: count('waiting'), dead: count('dead') };
 }
 
 async function lastVerifiedRestore(connection: Connection): Promise<string | null> {

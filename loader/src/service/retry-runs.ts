@@ -2,6 +2,7 @@ import type { DatabaseSettings } from '@tableset/common/settings/database.ts';
 import { audit } from './audit.ts';
 import type { StateDatabase, Targets } from './contracts.ts';
 import { serviceError } from './errors.ts';
+import { replayDeliveries } from './outbox/delivery-rows.ts';
 import { openRunQueue } from './run-queue.ts';
 import { openStateDatabase } from './state-database.ts';
 
@@ -46,6 +47,22 @@ export async function retryRuns(
     retried.push({ run: result.run.id, retryOf: id });
   }
   return retried;
+}
+
+/** Has the service tell dead letters of webhooks again. @returns how many, and how many are left */
+export async function replayDeadLetters(
+  settings: DatabaseSettings,
+  attemptsMax: number,
+  signal: AbortSignal,
+): Promise<{ readonly replayed: number; readonly left: number }> {
+  await using database = openStateDatabase(() => settings, signal);
+  return await database.transaction(async (connection) => {
+    const result = await replayDeliveries(connection, {}, attemptsMax);
+    const { replayed } = result;
+    const entry = { actor: 'cli', action: 'webhook.replay', subject: 'deliveries', details: { replayed } };
+    if (replayed > 0) await audit.record(connection, entry);
+    return result;
+  });
 }
 
 /** A retry takes over what the run it repeats was for. */

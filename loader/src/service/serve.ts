@@ -15,6 +15,7 @@ import type { ServiceContext } from './contracts.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { serviceError } from './errors.ts';
 import { openFacts } from './facts.ts';
+import { openClientAddress } from './http/client-address.ts';
 import { coreRoutes } from './http/core-routes.ts';
 import { type Metrics, openMetrics } from './http/metrics.ts';
 import type { Route } from './http/route.ts';
@@ -135,6 +136,7 @@ async function openParts(request: ServeRequest, stack: AsyncDisposableStack): Pr
   const service: ServiceContext = {
     ...{ settings, databaseSettings, version, replica, database, configFile, targets, registry, queue, leadership },
     ...{ calls, audit, authenticator, records, outbox, output, signal },
+    clientAddress: openClientAddress(settings.trustedProxies),
     startedAt: new Date(),
     facts: openFacts(database, registry),
     tablesReady: () => parts.tablesMade,

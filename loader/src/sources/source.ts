@@ -1,5 +1,7 @@
 import type { LoadTable } from '../config/load-config.ts';
 import type { OtherDatabase, S3Settings } from '../config/schema.ts';
+import { contentSource } from './content-source.ts';
+import { fileFiles } from './file-source.ts';
 
 /** What a source is now, as cheaply as it can be told, to compare with what was loaded last. */
 export interface Fingerprint {
@@ -103,7 +105,7 @@ export const transferTiming: TransferTiming = {
   retryDelayMs: 500,
 };
 
-/** Makes the source of one table. Adapters are imported when they are first needed: most runs need the one for files alone. */
+/** Makes the source of one table. Adapters for others than files are imported when they are first needed: most runs need none of them. */
 export async function createSource(
   table: Pick<LoadTable, 'source' | 'compression' | 'maxDecompressedBytes' | 'maxDecompressionRatio'>,
   context: SourceContext,
@@ -113,13 +115,10 @@ export async function createSource(
     const { querySource } = await import('./query-source.ts');
     return querySource(source, context);
   }
-  const { contentSource } = await import('./content-source.ts');
   const options = { ...table, proof: source.proof, temporaryDirectory: context.temporaryDirectory };
   switch (source.kind) {
-    case 'file': {
-      const { fileFiles } = await import('./file-source.ts');
+    case 'file':
       return contentSource(fileFiles(source), options);
-    }
     case 'http': {
       const { httpFiles } = await import('./http-source.ts');
       return contentSource(httpFiles(source, context), options);

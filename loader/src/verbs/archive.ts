@@ -1,14 +1,10 @@
-import { commonError } from '@tableset/common/errors.ts';
-import { exitCodes } from '@tableset/common/exit-codes.ts';
+import { textTable } from '@tableset/common/output/table.ts';
 import { defineVerb, type VerbResult } from '@tableset/common/program.ts';
-import { databaseSettings } from '@tableset/common/settings/database.ts';
-import { nearestName } from '@tableset/common/settings/nearest.ts';
 import type { PlannedTable } from '../archive/archive-dry-run.ts';
-import type { ArchiveOutcome } from '../archive/run-archive.ts';
-import type { ArchiveConfig, ArchiveTask } from '../config/archive-config.ts';
+import type { ArchiveOutcome, DryRun } from '../archive/run-archive.ts';
 import { archiveSettingTable } from '../settings.ts';
-import { programVersion } from '../version.ts';
-import { configOf, readConfigFile } from './config-file.ts';
+import { runRequest } from './archive-request.ts';
+import { readConfigFile } from './config-file.ts';
 
 export const archive = defineVerb({
   name: 'archive',
@@ -18,81 +14,77 @@ export const archive = defineVerb({
   report: false,
   settings: archiveSettingTable,
   readFile: readConfigFile,
-  async run({ values, output, signal }): Promise<VerbResult> {
+  async run(context): Promise<VerbResult> {
+    const { values } = context;
     // A start that loads has no need of it.
     const { runArchive } = await import('../archive/run-archive.ts');
-    const config = await configOf(values.config);
+    const request = await runRequest(context, values.table);
     const result = await runArchive({
-      config,
-      tasks: chosenTasks(config, values.table, values.config).filter((task) => task.enabled),
-      database: databaseSettings(values),
-      lock: values,
+      ...request,
+      tasks: request.tasks.filter((task) => task.enabled),
       dryRun: values.dryRun,
       shards: values.shards ?? null,
-      trigger: values.trigger,
-      version: programVersion,
-      output,
-      signal,
     });
-    const refused = result.plan?.some(({ refusals }) => refusals.length > 0) ?? false;
-    return {
-      summary: {
-        outcome: refused ? 'refused' : result.outcome,
-        ...(values.dryRun ? { dryRun: true } : {}),
-        tables: result.tables,
-        ...(result.plan ? { plan: result.plan } : {}),
-      },
-      lines: await describe(result),
-      // A dry run ends as the run would.
-      ...(refused ? { exit: exitCodes.refused } : {}),
-    };
+    return result.dryRun
+      ? dryRunResult(result.dryRun)
+      : { summary: { outcome: result.outcome, tables: result.tables }, lines: await describe(result) };
   },
 });
-
-/**
- * The entries of `archive:` that `--table` chooses, all of them without it.
- * @throws AppError SETTING_INVALID for a table that the file does not archive, with the nearest that it does.
- */
-export function chosenTasks(
-  config: Pick<ArchiveConfig, 'archive'>,
-  names: readonly string[] | undefined,
-  path: string,
-): readonly ArchiveTask[] {
-  if (config.archive.length === 0) throw commonError('SETTING_INVALID', `${path} has no tables under archive`);
-  if (names === undefined) return config.archive;
-  const known = config.archive.map((task) => task.table);
-  for (const name of names) {
-    if (known.includes(name)) continue;
-    const root = config.archive.find((task) => task.children.some((child) => child.table === name));
-    if (root) {
-      throw commonError(
-        'SETTING_INVALID',
-        `--table was given ${JSON.stringify(name)}, which goes along with ${root.table}; use --table ${root.table}`,
-      );
-    }
-    const near = nearestName(name, known);
-    throw commonError(
-      'SETTING_INVALID',
-      `--table was given ${JSON.stringify(name)}, which ${path} does not archive${near ? `; did you mean ${near}?` : ''}`,
-    );
-  }
-  return config.archive.filter((task) => names.includes(task.table));
-}
 
 async function describe(result: ArchiveOutcome): Promise<readonly string[]> {
   if (result.outcome === 'skipped') return ['skipped: another run holds the lock'];
   if (result.tables.length === 0) return ['nothing is enabled under archive'];
   const { countTable } = await import('../archive/archive-counts.ts');
-  const table = countTable(result.tables);
-  return result.plan
-    ? ['Nothing was written. A run would do this:', ...table, ...result.plan.flatMap(planLines)]
-    : table;
+  return countTable(result.tables);
 }
 
-function planLines({ table, rows, keys, dates, cutoff, sample, refusals }: PlannedTable): readonly string[] {
+/** The summary of a dry run, and what people read. */
+export function dryRunResult({ tables, plan, missingGrants, refusal }: DryRun): VerbResult {
+  const header = ['table', 'matched', 'would archive', 'would stay'];
+  const rows = tables.map(({ table, matched, wouldArchive, skipped }) => [
+    table,
+    matched,
+    wouldArchive,
+    Object.entries(skipped)
+      .map(([reason, count]) => `${count} ${reason}`)
+      .join(', '),
+  ]);
+  return {
+    summary: {
+      outcome: refusal ? 'refused' : 'done',
+      dryRun: true,
+      tables,
+      plan,
+      ...(missingGrants.length > 0 ? { missingGrants } : {}),
+    },
+    lines: [
+      'Nothing was written. A run would do this:',
+      ...textTable([header, ...rows]),
+      ...plan.flatMap(planLines),
+      ...missingGrants.map((statement) => `✗ the account lacks rights: ${statement};`),
+    ],
+    // A dry run ends as the run would.
+    ...(refusal ? { exit: refusal.exit } : {}),
+  };
+}
+
+function planLines({
+  table,
+  rows,
+  keys,
+  dates,
+  cutoff,
+  comparison,
+  sample,
+  warnings,
+  refusals,
+}: PlannedTable): readonly string[] {
   const key = (cells: readonly string[]) => (cells.length === 1 ? cells[0] : `(${cells.join(', ')})`);
   const lines: string[] = [];
-  if (cutoff !== null) lines.push(`${table}: rows older than ${cutoff} UTC`);
+  if (comparison)
+    lines.push(
+      `${table}: rows whose ${comparison.column} is before ${comparison.lessThan} (zone ${comparison.zone}), which is ${cutoff} UTC`,
+    );
   if (keys) {
     const more = rows - sample.length;
     lines.push(
@@ -100,5 +92,5 @@ function planLines({ table, rows, keys, dates, cutoff, sample, refusals }: Plann
     );
   }
   if (dates) lines.push(`${table}: dates ${dates.oldest} to ${dates.newest} UTC`);
-  return [...lines, ...refusals.map((refusal) => `✗ ${refusal}`)];
+  return [...lines, ...warnings.map((warning) => `! ${warning}`), ...refusals.map((refusal) => `✗ ${refusal}`)];
 }

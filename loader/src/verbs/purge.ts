@@ -1,11 +1,9 @@
 import { textTable } from '@tableset/common/output/table.ts';
 import { defineVerb, type VerbResult } from '@tableset/common/program.ts';
-import { databaseSettings } from '@tableset/common/settings/database.ts';
 import type { PurgeOutcome } from '../purge/run-purge.ts';
 import { purgeSettingTable } from '../settings-archive.ts';
-import { programVersion } from '../version.ts';
-import { chosenTasks } from './archive.ts';
-import { configOf, readConfigFile } from './config-file.ts';
+import { runRequest } from './archive-request.ts';
+import { readConfigFile } from './config-file.ts';
 
 export const purge = defineVerb({
   name: 'purge',
@@ -15,20 +13,13 @@ export const purge = defineVerb({
   report: false,
   settings: purgeSettingTable,
   readFile: readConfigFile,
-  async run({ values, output, signal }): Promise<VerbResult> {
+  async run(context): Promise<VerbResult> {
+    const { values } = context;
     const { runPurge } = await import('../purge/run-purge.ts');
-    const config = await configOf(values.config);
     const result = await runPurge({
-      config,
-      tasks: chosenTasks(config, values.table, values.config),
+      ...(await runRequest(context, values.table)),
       chosen: values.table !== undefined,
-      database: databaseSettings(values),
-      lock: values,
       dryRun: values.dryRun,
-      trigger: values.trigger,
-      version: programVersion,
-      output,
-      signal,
     });
     const dryRun = values.dryRun ? { dryRun: true, batches: result.batches ?? [] } : {};
     return { summary: { outcome: result.outcome, ...dryRun, tables: result.tables }, lines: describe(result) };

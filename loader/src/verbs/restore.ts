@@ -1,13 +1,11 @@
 import { commonError } from '@tableset/common/errors.ts';
 import { textTable } from '@tableset/common/output/table.ts';
 import { defineVerb, type VerbResult } from '@tableset/common/program.ts';
-import { databaseSettings } from '@tableset/common/settings/database.ts';
 import type { RowFilter } from '../core/archive/restore-filter.ts';
 import type { RestoreOutcome } from '../restore/run-restore.ts';
 import { restoreSettingTable } from '../settings-archive.ts';
-import { programVersion } from '../version.ts';
-import { chosenTasks } from './archive.ts';
-import { configOf, readConfigFile } from './config-file.ts';
+import { runRequest } from './archive-request.ts';
+import { readConfigFile } from './config-file.ts';
 
 export const restore = defineVerb({
   name: 'restore',
@@ -18,20 +16,20 @@ export const restore = defineVerb({
   report: false,
   settings: restoreSettingTable,
   readFile: readConfigFile,
-  async run({ values, output, signal }): Promise<VerbResult> {
+  async run(context): Promise<VerbResult> {
+    const { values } = context;
     const { runRestore } = await import('../restore/run-restore.ts');
-    const config = await configOf(values.config);
     const filter = await rowFilter(values.where, values.from, values.to);
     if (filter.where.length === 0 && filter.from === null && filter.to === null && values.batch === undefined) {
       throw commonError('SETTING_MISSING', 'restore takes what is to come back: --where, --from and --to, or --batch');
     }
-    const [task, ...others] = chosenTasks(config, [values.table], values.config);
+    const request = await runRequest(context, [values.table]);
+    const [task, ...others] = request.tasks;
     if (!task || others.length > 0)
       throw commonError('SETTING_INVALID', `${values.config} archives ${values.table} twice`);
     const into = values.into === undefined || values.into === task.table ? null : values.into;
     const result = await runRestore({
-      config,
-      tasks: [task],
+      ...request,
       task,
       filter,
       batch: values.batch ?? null,
@@ -39,12 +37,6 @@ export const restore = defineVerb({
       overwrite: values.overwrite,
       allowTriggers: values.allowTriggers,
       dryRun: values.dryRun,
-      database: databaseSettings(values),
-      lock: values,
-      trigger: values.trigger,
-      version: programVersion,
-      output,
-      signal,
     });
     const dryRun = values.dryRun ? { dryRun: true } : {};
     return {

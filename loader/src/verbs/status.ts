@@ -1,11 +1,9 @@
 import { textTable } from '@tableset/common/output/table.ts';
 import { defineVerb, type VerbResult } from '@tableset/common/program.ts';
-import { databaseSettings } from '@tableset/common/settings/database.ts';
 import type { StatusOutcome, TableStatus } from '../catalogue/run-status.ts';
 import { statusSettingTable } from '../settings-archive.ts';
-import { programVersion } from '../version.ts';
-import { chosenTasks } from './archive.ts';
-import { configOf, readConfigFile } from './config-file.ts';
+import { sessionRequest } from './archive-request.ts';
+import { readConfigFile } from './config-file.ts';
 import { rowFilter } from './restore.ts';
 
 export const status = defineVerb({
@@ -16,18 +14,13 @@ export const status = defineVerb({
   report: true,
   settings: statusSettingTable,
   readFile: readConfigFile,
-  async run({ values, output, signal }): Promise<VerbResult> {
+  async run(context): Promise<VerbResult> {
+    const { values } = context;
     const { runStatus } = await import('../catalogue/run-status.ts');
-    const config = await configOf(values.config);
     const result = await runStatus({
-      config,
-      tasks: chosenTasks(config, values.table, values.config),
+      ...(await sessionRequest(context, values.table)),
       filter: await rowFilter(values.key, values.from, values.to),
       unverified: values.unverified,
-      database: databaseSettings(values),
-      version: programVersion,
-      output,
-      signal,
     });
     return { summary: { outcome: 'done', ...result }, lines: describe(result) };
   },
@@ -40,6 +33,8 @@ function describe(result: StatusOutcome): readonly string[] {
       ...result.tables.map(tableCells),
     ]),
     ...refusals(result.tables),
+    ...section('under way, or left by a run that ended', unfinishedLines(result)),
+    ...section('shards', shardLines(result)),
     ...section('batches', batchLines(result)),
     ...section(
       'on the primary',
@@ -106,6 +101,40 @@ function refusals(tables: readonly TableStatus[]): readonly string[] {
   return tables.flatMap(({ table, waiting }) =>
     waiting !== null && 'refused' in waiting ? [`✗ ${table} cannot be archived: ${waiting.refused}`] : [],
   );
+}
+
+function unfinishedLines({ unfinished }: StatusOutcome): readonly string[] {
+  if (unfinished.length === 0) return [];
+  const header = ['batch', 'table', 'store', 'state', 'shard', 'rows', 'since', 'last change'];
+  const rows = unfinished.map(({ batch, table, store, state, shard, rows: count, createdAt, changedAt }) => [
+    batch,
+    table,
+    store,
+    state,
+    shard ?? '',
+    count ?? '',
+    createdAt.slice(0, 19),
+    changedAt.slice(0, 19),
+  ]);
+  return textTable([header, ...rows]);
+}
+
+/** Keys after the first, up to the second, that one included. */
+function shardLines({ shards }: StatusOutcome): readonly string[] {
+  if (shards.length === 0) return [];
+  const key = (cells: readonly string[] | null) => (cells === null ? '…' : cells.join(', '));
+  const header = ['table', 'shard', 'after', 'up to', 'state', 'worker', 'batches', 'last change'];
+  const rows = shards.map(({ table, shard, after, last, state, worker, alive, batches, changedAt }) => [
+    table,
+    shard,
+    key(after),
+    key(last),
+    state,
+    worker === null ? '' : alive === false ? `${worker}, which is dead` : worker,
+    batches,
+    changedAt.slice(0, 19),
+  ]);
+  return textTable([header, ...rows]);
 }
 
 function batchLines({ batches, moreBatches }: StatusOutcome): readonly string[] {

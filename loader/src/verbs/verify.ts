@@ -1,11 +1,9 @@
 import { textTable } from '@tableset/common/output/table.ts';
 import { defineVerb, type VerbResult } from '@tableset/common/program.ts';
-import { databaseSettings } from '@tableset/common/settings/database.ts';
 import { verifySettingTable } from '../settings-archive.ts';
 import type { VerifyOutcome } from '../verify/run-verify.ts';
-import { programVersion } from '../version.ts';
-import { chosenTasks } from './archive.ts';
-import { configOf, readConfigFile } from './config-file.ts';
+import { runRequest } from './archive-request.ts';
+import { readConfigFile } from './config-file.ts';
 
 export const verify = defineVerb({
   name: 'verify',
@@ -15,21 +13,14 @@ export const verify = defineVerb({
   report: false,
   settings: verifySettingTable,
   readFile: readConfigFile,
-  async run({ values, output, signal }): Promise<VerbResult> {
+  async run(context): Promise<VerbResult> {
+    const { values } = context;
     const { runVerify } = await import('../verify/run-verify.ts');
-    const config = await configOf(values.config);
     const result = await runVerify({
-      config,
-      tasks: chosenTasks(config, values.table, values.config),
+      ...(await runRequest(context, values.table)),
       chosen: values.table !== undefined,
       batch: values.batch ?? null,
       drill: values.drill ? { sample: values.sample, schema: values.drillSchema ?? null } : null,
-      database: databaseSettings(values),
-      lock: values,
-      trigger: values.trigger,
-      version: programVersion,
-      output,
-      signal,
     });
     const drill = values.drill ? { drill: true } : {};
     return {

@@ -69,6 +69,22 @@ describe('the deletion budget', () => {
     expect(() => budget.spend(1)).toThrow();
   });
 
+  test('is refused in one line with the figures and the setting that was too strict', async () => {
+    const message = (rows: number | null, percent: number | null, share = false) =>
+      openBudget({ rows, percent, share }, ask).then(({ spend }) => {
+        expect(() => spend(150)).toThrow(/^[^\n]*at least 150 rows[^\n]*$/);
+        try {
+          spend(150);
+        } catch (error) {
+          return String(error);
+        }
+        return '';
+      });
+    expect(await message(50, 50)).toMatch(/50 are allowed \(limits\.maxDeletes\.rows\)$/);
+    expect(await message(120, 10)).toMatch(/20 are allowed \(limits\.maxDeletes\.percent: 10 % of 200 rows\)$/);
+    expect(await message(7, null, true)).toMatch(/7 are allowed \(this worker's share of limits\.maxDeletes\)$/);
+  });
+
   test('counts the tables only for a limit in percent, and has no limit of its own', async () => {
     const budget = await openBudget({ rows: null, percent: null }, () => Promise.reject(new Error('asked')));
     budget.spend(1e9);

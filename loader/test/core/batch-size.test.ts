@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { nextBatchSize } from '../../src/core/archive/batch-size.ts';
+import { BatchSizer, nextBatchSize } from '../../src/core/archive/batch-size.ts';
 
 /** A server on which a batch takes so long to begin and commit, and so long for each row. */
 interface SimulatedServer {
@@ -101,5 +101,37 @@ describe('the size of the next batch', () => {
     const after = nextBatchSize(usual, usual, 30, sizing);
     expect(after).toBeGreaterThanOrEqual(Math.floor(usual / 4));
     expect(run(after, 4, sizing, server)).toBeGreaterThan(usual * 0.9);
+  });
+});
+
+describe('after a batch was too large for the server', () => {
+  const sizing = { rowsMax: 2000, targetSeconds: 1 };
+  const fast = 1e-6;
+
+  test('the next ones are no larger than what it was halved to, however fast they are, and grow again slowly', () => {
+    const sizer = new BatchSizer(sizing);
+    expect(sizer.size).toBe(2000);
+    for (const halvedTo of [1000, 500]) sizer.add(halvedTo, fast, halvedTo);
+    expect(sizer.size).toBe(500);
+    for (let batch = 0; batch < 20; batch++) sizer.add(sizer.size, fast, null);
+    expect(sizer.size).toBeGreaterThan(550);
+    expect(sizer.size).toBeLessThan(1000);
+    for (let batch = 0; batch < 200; batch++) sizer.add(sizer.size, fast, null);
+    expect(sizer.size).toBe(2000);
+  });
+
+  test('single rows go on as batches of one, and grow from there too', () => {
+    const sizer = new BatchSizer(sizing);
+    sizer.add(1, fast, 1);
+    expect(sizer.size).toBe(1);
+    for (let batch = 0; batch < 500; batch++) sizer.add(sizer.size, fast, null);
+    expect(sizer.size).toBe(2000);
+  });
+
+  test('the time that batches take counts as ever', () => {
+    const sizer = new BatchSizer(sizing);
+    sizer.add(1000, fast, 1000);
+    sizer.add(1000, 10, null);
+    expect(sizer.size).toBe(250);
   });
 });

@@ -89,7 +89,75 @@ describe('a predicate holds a row', () => {
     ).toMatchObject([{ column: { name: 'name' }, values: ['a', '1'] }]);
   });
 
+  test('by each operator exactly where its numbers say so', () => {
+    const around = (operator: Condition['operator']) =>
+      [11, 12, 13].map((value) => held({ column: 'id', operator, value }));
+    expect(around('=')).toEqual([false, true, false]);
+    expect(around('!=')).toEqual([true, false, true]);
+    expect(around('<')).toEqual([false, false, true]);
+    expect(around('<=')).toEqual([false, true, true]);
+    expect(around('>')).toEqual([true, false, false]);
+    expect(around('>=')).toEqual([true, true, false]);
+    expect(held({ column: 'id', operator: 'in', value: [11, 13] })).toBe(false);
+    expect(held({ column: 'id', operator: 'not in', value: [11, 13] })).toBe(true);
+  });
+
+  test('of bytes where they are the same, written as digits or as text, and never a NULL but for `is null`', () => {
+    const is = (value: string) => held({ column: 'hash', operator: '=', value });
+    expect([is('0X6162'), is('ab'), is('0x6163'), is('ac')]).toEqual([true, true, false, false]);
+    const letters = mayBeHeld([{ column: 'hash', operator: '=', value: '0xaBcD' }], { columns });
+    expect(letters([null, null, null, null, Buffer.of(0xab, 0xcd)])).toBe(true);
+    const oddly = mayBeHeld([{ column: 'hash', operator: '=', value: 'jk' }], { columns });
+    expect(oddly([null, null, null, null, Buffer.from('jk')])).toBe(true);
+    const empty = (operator: Condition['operator'], value?: number) =>
+      mayBeHeld([{ column: 'id', operator, ...(value === undefined ? {} : { value }) }], { columns })(
+        row.map(() => null),
+      );
+    expect([empty('is null'), empty('is not null'), empty('=', 1), empty('!=', 1), empty('<', 1)]).toEqual([
+      true,
+      false,
+      false,
+      false,
+      false,
+    ]);
+  });
+
+  test('by true and false as by 1 and 0, and by a UUID however it is written', () => {
+    const flag = (cell: string, value: boolean) =>
+      mayBeHeld([{ column: 'id', operator: '=', value }], { columns })([Buffer.from(cell), null, null, null, null]);
+    expect([flag('1', true), flag('0', true), flag('1', false), flag('0', false)]).toEqual([true, false, false, true]);
+    const uuid = { ...(columns[0] as ManifestColumn), name: 'u', type: 'uuid' };
+    const same = (value: string) =>
+      mayBeHeld([{ column: 'u', operator: '=', value }], { columns: [uuid] })([
+        Buffer.from('123e4567-e89b-12d3-a456-426614174000'),
+      ]);
+    expect([same('123E4567E89B12D3A456426614174000'), same('123e4567-e89b-12d3-a456-426614174001')]).toEqual([
+      true,
+      false,
+    ]);
+  });
+
+  test('asks the server for texts that are to be equal, and for nothing else', () => {
+    const asked = (condition: Condition) => askedTexts([[condition]], { columns });
+    expect(asked({ column: 'name', operator: '!=', value: 'a' })).toEqual([]);
+    expect(asked({ column: 'name', operator: '<', value: 'a' })).toEqual([]);
+    expect(asked({ column: 'id', operator: '=', value: 1 })).toEqual([]);
+    expect(asked({ column: 'nothing', operator: '=', value: 'a' })).toEqual([]);
+    expect(asked({ column: 'name', operator: '=', value: true })).toMatchObject([{ values: ['1'] }]);
+    expect(asked({ column: 'name', operator: 'in', value: ['b', 2] })).toMatchObject([{ values: ['b', '2'] }]);
+  });
+
   test('is a list of conditions or nothing', () => {
+    for (const value of ['a', 1, true]) {
+      expect(parsePredicate(JSON.stringify([{ column: 'a', operator: '=', value }]))).toHaveLength(1);
+      expect(parsePredicate(JSON.stringify([{ column: 'a', operator: 'not in', value: [value] }]))).toHaveLength(1);
+      expect(parsePredicate(JSON.stringify([{ column: 'a', operator: 'not in', value }]))).toBeNull();
+      expect(parsePredicate(JSON.stringify([{ column: 'a', operator: 'is null', value }]))).toBeNull();
+    }
+    for (const value of [[], [1, null], [[1]], {}, { length: 1 }])
+      expect(parsePredicate(JSON.stringify([{ column: 'a', operator: 'in', value }]))).toBeNull();
+    for (const spoilt of [null, 'text', 1, { column: 'a', value: 1 }, { column: 'a', operator: 1, value: 1 }])
+      expect(parsePredicate(JSON.stringify([{ column: 'a', operator: '=', value: 1 }, spoilt]))).toBeNull();
     expect(parsePredicate('[{"column":"a","operator":"=","value":1}]')).toEqual([
       { column: 'a', operator: '=', value: 1 },
     ]);

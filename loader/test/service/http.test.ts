@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
@@ -53,6 +53,7 @@ async function server(routes: readonly Route[], settings: Partial<ServiceSetting
     output,
     queue: { closed: false, enqueue: async () => ({ outcome: 'closed' }), running: [] },
     database: { reachable: false },
+    clientAddress: () => '192.0.2.1',
     tablesReady: () => false,
   } as unknown as ServiceContext;
   const authenticator = await openAuthenticator(serviceSettings(settings));
@@ -189,4 +190,31 @@ test('the OpenAPI document has every route with what it asks for, and the page l
   const page = await app.inject('/docs');
   expect(page.headers['content-security-policy']).toContain("default-src 'none'");
   for (const { path } of all) expect(page.body).toContain(path);
+});
+
+test('docs/service.md lists every route with what it asks for', () => {
+  const text = readFileSync(join(import.meta.dirname, '../../../docs/service.md'), 'utf8');
+  const all: readonly Route[] = [
+    ...coreRoutes(openMetrics(), '1.2.3', () => []),
+    ...apiRoutes,
+    ...outboxRoutes,
+    ...pageRoutes,
+  ];
+  const rows = text.split('\n').filter((line) => line.startsWith('| `'));
+  for (const { method, path, access } of all) {
+    const name = path.replaceAll(/:(\w+)/g, '{$1}');
+    const api = name.startsWith('/api/v1/');
+    const row = rows.find(
+      (line) =>
+        line.includes(`\`${method} ${api ? name.slice('/api/v1'.length) : name}\``) ||
+        (!api && line.includes(`, \`${name}\``)),
+    );
+    expect(row, `${method} ${name}`).toBeDefined();
+    const asked = row?.split(' | ')[1] ?? '';
+    if (api && access !== 'public') expect(asked, name).toContain(access === 'table' ? 'table:NAME' : access);
+  }
+  const listed = rows.filter((line) =>
+    /^\| `(?:GET|POST|PUT|DELETE) \/(?!trigger|health|ready|status|metrics|docs|`)/.test(line),
+  );
+  expect(listed).toHaveLength(all.filter(({ path }) => path.startsWith('/api/')).length);
 });

@@ -4,11 +4,12 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { onTestFinished } from 'vitest';
+import { programFile } from '../../../test/program-file.ts';
 import type { TestSchema } from '../../../test/servers.ts';
 import type { RunView } from '../../src/service/http/run-view.ts';
 import type { StatusDocument } from '../../src/service/http/status.ts';
 
-const program = join(import.meta.dirname, '../../src/main.ts');
+const program = programFile('loader');
 
 /** Compiled once for all the runs of all the tests. */
 const compileCache = join(import.meta.dirname, '../../../node_modules/.cache/loader-tests');

@@ -7,6 +7,7 @@ import { cellExpression, rowHashExpression } from './canonical.ts';
 import { findColumn, type SqlPart } from './conditions.ts';
 import { isKey } from './key-columns.ts';
 import type { KeyRange, Selection } from './selection.ts';
+import type { Aggregate } from './statistics.ts';
 
 /*
  * The statements of a batch whose archive lies on the primary's own server. In every one of them `s` is the table, `a` its archive, `q` its parent and `p` the
@@ -85,6 +86,8 @@ export interface BatchHints {
   readonly batch: ReadonlyMap<string, string>;
   /** By archiveName, for the children of a parent. */
   readonly link: ReadonlyMap<string, string>;
+  /** By archiveName, for the one row of an archive that has a key and a batch; of tables whose key is one integer. */
+  readonly copy: ReadonlyMap<string, string>;
   /** No statement locks rows of another batch, so that several may be under way. */
   readonly parallel: boolean;
 }
@@ -93,17 +96,20 @@ export interface BatchHints {
 export function batchHints(set: ArchiveSet, archives: readonly TableDefinition[]): BatchHints {
   const batch = new Map<string, string>();
   const link = new Map<string, string>();
+  const copy = new Map<string, string>();
   for (const [index, table] of set.tables.entries()) {
     const ofBatch = indexOn(archives[index], ['tableset_batch']);
     if (ofBatch !== null) batch.set(table.archiveName, ofBatch);
     const ofLink = table.child === null ? '' : indexOn(table.definition, table.child.columns);
     if (ofLink !== null) link.set(table.archiveName, ofLink);
+    const ofCopy = hasNumber(table) ? indexOn(archives[index], [...table.key, 'tableset_batch']) : null;
+    if (ofCopy !== null) copy.set(table.archiveName, ofCopy);
   }
   const parallel =
     batch.size === set.tables.length &&
     link.size === set.tables.length &&
     !set.tables.some((table) => dropsAnything(set, table));
-  return { batch, link, parallel };
+  return { batch, link, copy, parallel };
 }
 
 /** A hint of the index that begins with these columns, in any order; null if there is none. */
@@ -180,7 +186,7 @@ export function copiedRows(
   const ofBatch = `a.${batchColumn} = ?`;
   const [name = ''] = table.key;
   const byBatch = { archive, indexHint: '', where: { sql: ofBatch, values: [batch] } };
-  if (edges === null || table.key.length > 1 || !integerTypes.has(columnOf(table, name).dataType)) return byBatch;
+  if (edges === null || !hasNumber(table)) return byBatch;
   const [first, last] = [BigInt(edges.first[0] ?? 0), BigInt(edges.last[0] ?? 0)];
   if (last - first >= sparsenessMax * BigInt(rows)) return byBatch;
   return {
@@ -195,34 +201,99 @@ export function copiedRows(
  * locks what it reads of the archive, and a range of keys could have rows of another batch in it.
  */
 export function deleteCopied(table: ArchivedTable, archiveSchema: string, batch: bigint, hints: BatchHints): SqlPart {
-  const same = table.columns
-    .filter((column) => !isComparedByKey(table, column))
-    .map((column) => sameValue(column, 's', 'a'));
   return {
-    sql: `DELETE s FROM ${archiveTable(table, archiveSchema)} a${hints.batch.get(table.archiveName) ?? ''} STRAIGHT_JOIN ${sourceTable(table)} s ON ${[keyMatch(table, 's', 'a'), ...same].join(' AND ')} WHERE a.${batchColumn} = ?`,
+    sql: `DELETE s FROM ${archiveTable(table, archiveSchema)} a${hints.batch.get(table.archiveName) ?? ''} STRAIGHT_JOIN ${sourceTable(table)} s ON ${sameRow(table)} WHERE a.${batchColumn} = ?`,
     values: [batch],
   };
 }
 
+/** True for tables whose key is one integer. */
+function hasNumber(table: ArchivedTable): boolean {
+  return table.key.length === 1 && integerTypes.has(columnOf(table, table.key[0] ?? '').dataType);
+}
+
+/** A query for how many rows the table has between the edges of a batch, both included, as `rows`: where there are no others, `deleteBetween` may delete them. */
+export function rowsBetween(table: ArchivedTable, { first, last }: Edges): SqlPart {
+  const [name = ''] = table.key;
+  return {
+    sql: `SELECT COUNT(*) AS ${quoteIdentifier('rows')} FROM ${sourceTable(table)} s FORCE INDEX (PRIMARY) WHERE s.${quoteIdentifier(name)} BETWEEN ? AND ?`,
+    values: [BigInt(first[0] ?? ''), BigInt(last[0] ?? '')],
+  };
+}
+
+/**
+ * Deletes the same rows as `deleteCopied`, of a table with no others between the edges: the servers delete what they read first on the way, where they would
+ * keep a list of what they read second. The last row goes by itself, since a server looks at the row behind a range before it knows the range to be at
+ * its end: that is to be one of ours, which nobody else has locked.
+ * @param copyHint of `BatchHints.copy`
+ */
+export function deleteBetween(
+  table: ArchivedTable,
+  archiveSchema: string,
+  batch: bigint,
+  { first, last }: Edges,
+  copyHint: string,
+): readonly SqlPart[] {
+  const key = `s.${quoteIdentifier(table.key[0] ?? '')}`;
+  const copies = `${archiveTable(table, archiveSchema)} a${copyHint} ON ${sameRow(table)} AND a.${batchColumn} = ?`;
+  const part = (range: string, values: readonly bigint[]): SqlPart => ({
+    sql: `DELETE s FROM ${sourceTable(table)} s FORCE INDEX (PRIMARY) STRAIGHT_JOIN ${copies} WHERE ${range}`,
+    values: [batch, ...values],
+  });
+  const [from, to] = [BigInt(first[0] ?? ''), BigInt(last[0] ?? '')];
+  return [...(from < to ? [part(`${key} >= ? AND ${key} < ?`, [from, to])] : []), part(`${key} = ?`, [to])];
+}
+
+/** That `s` is the row that `a` is a copy of, and every column still the same, byte by byte. */
+function sameRow(table: ArchivedTable): string {
+  const same = table.columns
+    .filter((column) => !isComparedByKey(table, column))
+    .map((column) => sameValue(column, 's', 'a'));
+  return [keyMatch(table, 's', 'a'), ...same].join(' AND ');
+}
+
+/** Bytes of a row's hash in the text that a digest is made of. */
+const hashBytes = 65;
+
+/** Whether the text of so many hashes is one that a server with this max_allowed_packet makes in one go. */
+export function fitsDigest(rows: number, packetBytes: number): boolean {
+  return rows > 0 && (rows + 1) * hashBytes < packetBytes;
+}
+
 /**
  * What the manifest says of a batch's rows, in one pass over the archive, under names that begin with `tableset_`: `rows`, `hashed` (those whose text fits
- * into a packet), `sha256` of their hashes as `batchDigest` makes it, `oldest`, `newest`, `now` (UTC), and the aggregates that are asked for. The text of all hashes must fit into
- * group_concat_max_len and max_allowed_packet, 65 bytes a row; `sha256` is NULL or wrong otherwise.
- * @param aggregates SQL over the unqualified columns
+ * into a packet), `sha256` of their hashes as `batchDigest` makes it, `oldest`, `newest`, `now` (UTC), and the aggregates that are asked for.
+ * @param aggregates SQL over the unqualified columns, each with its name
+ * @param digest whether `fitsDigest` the hashes, also into group_concat_max_len; `sha256` is NULL otherwise
  */
 export function readBack(
   table: ArchivedTable,
   { archive, indexHint, where }: CopiedRows,
   dateColumn: string | null,
-  aggregates: readonly string[],
+  aggregates: readonly Aggregate[],
+  digest: boolean,
 ): SqlPart {
   const date = dateColumn === null ? null : quoteIdentifier(dateColumn);
-  const dates = date === null ? [] : [`MIN(${date}) AS tableset_oldest`, `MAX(${date}) AS tableset_newest`];
+  const facts: readonly Aggregate[] = [
+    { name: 'tableset_now', sql: 'UTC_TIMESTAMP(6)' },
+    { name: 'tableset_rows', sql: 'COUNT(*)' },
+    ...(date === null ? [] : [{ name: 'tableset_oldest', sql: `MIN(${date})` }]),
+    ...(date === null ? [] : [{ name: 'tableset_newest', sql: `MAX(${date})` }]),
+    ...aggregates,
+  ];
+  // Named once: the servers compute a hash as often as it is named.
+  const hashes = digest ? "GROUP_CONCAT(tableset_hash ORDER BY tableset_hash SEPARATOR '\n')" : 'COUNT(tableset_hash)';
+  const told = digest
+    ? [
+        `COALESCE((LENGTH(tableset_hashes) + 1) DIV ${hashBytes}, 0) AS tableset_hashed`,
+        "SHA2(CONCAT(tableset_hashes, '\n'), 256) AS tableset_sha256",
+      ]
+    : ['tableset_hashes AS tableset_hashed', 'NULL AS tableset_sha256'];
   const columns = table.columns.map((column) => `a.${quoteIdentifier(column.name)}`);
   return {
-    sql: `SELECT UTC_TIMESTAMP(6) AS tableset_now, COUNT(*) AS tableset_rows, COUNT(tableset_hash) AS tableset_hashed,
-      SHA2(CONCAT(GROUP_CONCAT(tableset_hash ORDER BY tableset_hash SEPARATOR '\n'), '\n'), 256) AS tableset_sha256${[...dates, ...aggregates].map((each) => `, ${each}`).join('')}
-      FROM (SELECT ${columns.join(', ')}, ${rowHashExpression(table.columns, 'a')} AS tableset_hash FROM ${archive} a${indexHint} WHERE ${where.sql}) tableset_batch_rows`,
+    sql: `SELECT ${[...facts.map(({ name }) => name), ...told].join(', ')}
+      FROM (SELECT ${facts.map(({ name, sql }) => `${sql} AS ${name}`).join(', ')}, ${hashes} AS tableset_hashes
+        FROM (SELECT ${columns.join(', ')}, ${rowHashExpression(table.columns, 'a')} AS tableset_hash FROM ${archive} a${indexHint} WHERE ${where.sql}) tableset_batch_rows) tableset_facts`,
     values: where.values,
   };
 }

@@ -33,25 +33,31 @@ function hasSum(column: ColumnDefinition): boolean {
   return column.dataType !== 'decimal' || (column.numericPrecision ?? 65) <= summedPrecisionMax;
 }
 
+/** An aggregate of a query, and the name that it has there. */
+export interface Aggregate {
+  readonly name: string;
+  readonly sql: string;
+}
+
 /**
- * SQL aggregates over the columns, each with a name that `readStatistics` knows: for the select list of a query over a batch's rows.
+ * SQL aggregates over the columns, under names that `readStatistics` knows: for a query over a batch's rows.
  * @param alias of the table, unquoted; empty for none
  */
-export function statisticsQueryColumns(columns: readonly ColumnDefinition[], alias = ''): readonly string[] {
+export function statisticsAggregates(columns: readonly ColumnDefinition[], alias = ''): readonly Aggregate[] {
   return columns.flatMap((column, index) => {
     const name = `${alias === '' ? '' : `${alias}.`}${quoteIdentifier(column.name)}`;
     const cell = cellExpression(column, alias);
     const kind = kindOf(column);
+    const aggregate = (fact: string, sql: string): Aggregate => ({ name: `tableset_${fact}_${index}`, sql });
     return [
-      `COUNT(${name}) AS tableset_count_${index}`,
-      `COUNT(*) - COUNT(${name}) AS tableset_nulls_${index}`,
-      ...(kind === 'counted' ? [] : [`MIN(${cell}) AS tableset_min_${index}`, `MAX(${cell}) AS tableset_max_${index}`]),
-      ...(kind === 'number' && hasSum(column) ? [`SUM(${name}) AS tableset_sum_${index}`] : []),
+      aggregate('count', `COUNT(${name})`),
+      ...(kind === 'counted' ? [] : [aggregate('min', `MIN(${cell})`), aggregate('max', `MAX(${cell})`)]),
+      ...(kind === 'number' && hasSum(column) ? [aggregate('sum', `SUM(${name})`)] : []),
     ];
   });
 }
 
-/** The statistics of a row that `statisticsQueryColumns` gave. */
+/** The statistics of a row of these aggregates, which has the number of rows too, as `tableset_rows`. */
 export function readStatistics(
   columns: readonly ColumnDefinition[],
   row: Readonly<Record<string, string | Buffer | null>>,
@@ -66,7 +72,7 @@ export function readStatistics(
       const value = text(name);
       return value === null ? null : scaledInteger(value);
     };
-    const facts = { count, nulls: Number(text('nulls')), kind: kindOf(column) };
+    const facts = { count, nulls: Number(row['tableset_rows']) - count, kind: kindOf(column) };
     return [
       column.name,
       facts.kind === 'number'

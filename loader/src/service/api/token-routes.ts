@@ -36,16 +36,17 @@ export const tokenRoutes: readonly Route[] = [
     },
     async handle({ body, request, service }) {
       const { client, secret } = credentials(body.client_id, body.client_secret, request.headers.authorization);
+      const address = service.clientAddress(request.socket.remoteAddress, request.headers);
       const roles = body.scope === undefined ? null : body.scope.split(' ').filter((role) => role !== '');
       const issued = await service.authenticator
-        .issue({ client, secret, roles, address: request.ip })
+        .issue({ client, secret, roles, address })
         .catch(async (error: unknown) => {
           const known = asAppError(error);
           if (known.code === 'SERVICE_UNAUTHENTICATED' || known.code === 'SERVICE_FORBIDDEN')
-            await note(service, client, 'token.refuse', { code: known.code, address: request.ip });
+            await note(service, client, 'token.refuse', { code: known.code, address });
           throw error;
         });
-      await note(service, client, 'token.issue', { roles: issued.roles, address: request.ip });
+      await note(service, client, 'token.issue', { roles: issued.roles, address });
       return {
         headers: { pragma: 'no-cache' },
         body: {

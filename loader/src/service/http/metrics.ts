@@ -61,6 +61,8 @@ export function openMetrics(): Metrics {
     tableRows: gauge('table_rows', 'Rows of a table after its last load.', ['table']),
     failures: gauge('failures_since_success', 'Runs of a task that failed since its last success.', ['task']),
     success: gauge('last_success_timestamp_seconds', 'When a task last succeeded.', ['task']),
+    notices: gauge('webhook_notices_waiting', 'Notices for webhooks that are still to be told.'),
+    deadLetters: gauge('webhook_dead_letters', 'Notices for webhooks that were given up and can be replayed.'),
     drill: gauge('last_verified_restore_timestamp_seconds', 'When a restored sample was last found equal.'),
   };
 
@@ -97,6 +99,8 @@ export function openMetrics(): Metrics {
   function setFacts(facts: Facts): void {
     gauges.waiting.set(facts.counts.queued);
     gauges.running.set(facts.counts.running);
+    gauges.notices.set(facts.webhooks.waiting);
+    gauges.deadLetters.set(facts.webhooks.dead);
     gauges.freshness.reset();
     gauges.tableRows.reset();
     for (const { table, ageSeconds, rows: count } of facts.tables) {

@@ -4,6 +4,17 @@ import { type RunRecord, runStates, runTasks } from '../run-types.ts';
 
 const time = z.nullable(z.iso.datetime());
 
+/** How far a run that works has come; null for others. */
+export const progressSchema = z.nullable(
+  z.strictObject({
+    label: z.string(),
+    done: z.number(),
+    total: z.nullable(z.number()),
+    unit: z.string(),
+    at: z.iso.datetime(),
+  }),
+);
+
 /** A run as the API shows it. */
 export const runViewSchema = z.strictObject({
   id: z.string(),
@@ -23,15 +34,7 @@ export const runViewSchema = z.strictObject({
   finishedAt: time,
   cancelRequestedAt: time,
   worker: z.nullable(z.string()),
-  progress: z.nullable(
-    z.strictObject({
-      label: z.string(),
-      done: z.number(),
-      total: z.nullable(z.number()),
-      unit: z.string(),
-      at: z.iso.datetime(),
-    }),
-  ),
+  progress: progressSchema,
   summary: z.nullable(z.record(z.string(), z.unknown())),
   error: z.nullable(z.strictObject({ code: z.string(), message: z.string(), remedy: z.string() })),
   logTail: z.nullable(z.string()),

@@ -85,7 +85,9 @@ function addRoute(app: FastifyInstance, route: Route, { service, authenticator, 
     url: route.path,
     // Before the body is read.
     onRequest: async (request, reply) => {
-      const seconds = limited ? rateLimit.take(request.ip) : null;
+      const seconds = limited
+        ? rateLimit.take(service.clientAddress(request.socket.remoteAddress, request.headers))
+        : null;
       if (seconds !== null) {
         reply.header('retry-after', String(seconds));
         throw serviceError('SERVICE_RATE_LIMITED', 'this address has made too many requests');

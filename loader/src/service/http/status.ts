@@ -3,6 +3,7 @@ import type { ServiceContext } from '../contracts.ts';
 import type { Facts } from '../facts.ts';
 import { asAppError } from '../run-error.ts';
 import { type RunRecord, runTasks } from '../run-types.ts';
+import { progressSchema } from './run-view.ts';
 
 const time = z.nullable(z.iso.datetime());
 const runBrief = z.strictObject({
@@ -19,15 +20,7 @@ const runBrief = z.strictObject({
   /** Code of the error it ended with, or of its last try. */
   code: z.nullable(z.string()),
   remedy: z.nullable(z.string()),
-  progress: z.nullable(
-    z.strictObject({
-      label: z.string(),
-      done: z.number(),
-      total: z.nullable(z.number()),
-      unit: z.string(),
-      at: z.string(),
-    }),
-  ),
+  progress: progressSchema,
 });
 
 /** What GET /status answers. It is open to anybody, so that nothing in it quotes a row: codes and remedies, no messages. */
@@ -77,6 +70,8 @@ export const statusSchema = z.strictObject({
       rows: z.nullable(z.number()),
     }),
   ),
+  /** Notices that wait, and dead letters; null while the database is away. */
+  webhooks: z.nullable(z.strictObject({ waiting: z.int(), dead: z.int() })),
   lastVerifiedRestoreAt: time,
 });
 export type StatusDocument = z.output<typeof statusSchema>;
@@ -115,6 +110,7 @@ export async function statusDocument(service: ServiceContext): Promise<StatusDoc
         remedy: run.remedy ?? '',
       })),
     tables: (facts?.tables ?? []).map((each) => ({ ...each })),
+    webhooks: facts && { ...facts.webhooks },
     lastVerifiedRestoreAt: facts?.lastVerifiedRestoreAt ?? null,
   };
 }

@@ -135,6 +135,39 @@ export async function replayDelivery(connection: Connection, id: string, attempt
   return affectedRows === 1;
 }
 
+/** Dead letters that are replayed at once. */
+export const replayMax = 1_000;
+
+/**
+ * Lets dead letters wait again, the oldest first, as many as there is room for, at most `replayMax`.
+ * @param only those of a receiver, or of a run of the service
+ * @returns how many wait again, and how many of these dead letters are left
+ */
+export async function replayDeliveries(
+  connection: Connection,
+  only: { readonly receiver?: string | undefined; readonly run?: string | undefined },
+  attemptsMax: number,
+): Promise<{ readonly replayed: number; readonly left: number }> {
+  const conditions = [
+    "state = 'dead'",
+    ...(only.receiver ? ['receiver = ?'] : []),
+    ...(only.run ? ['run_id = ?'] : []),
+  ];
+  const dead = conditions.join(' AND ');
+  const values = [...(only.receiver ? [only.receiver] : []), ...(only.run ? [only.run] : [])];
+  const fullest = await connection.row(
+    "SELECT COALESCE(MAX(waiting), 0) AS waiting FROM (SELECT COUNT(*) AS waiting FROM tableset_service_deliveries WHERE state = 'waiting' GROUP BY receiver) each_one",
+  );
+  const room = Math.min(replayMax, Math.max(0, waitingMax - Number(fullest?.['waiting'])));
+  const { affectedRows } = await connection.run(
+    `UPDATE tableset_service_deliveries SET state = 'waiting', token = token + 1, attempts = 0, attempts_max = ?, next_at = UTC_TIMESTAMP(6), finished_at = NULL
+     WHERE ${dead} ORDER BY id LIMIT ${room}`,
+    [attemptsMax, ...values],
+  );
+  const rest = await connection.row(`SELECT COUNT(*) AS dead FROM tableset_service_deliveries WHERE ${dead}`, values);
+  return { replayed: affectedRows, left: Number(rest?.['dead']) };
+}
+
 export async function findDelivery(connection: Connection, id: string): Promise<StoredDelivery | null> {
   const row = await connection.row(`SELECT ${columns} FROM tableset_service_deliveries WHERE id = ?`, [id]);
   return row ? stored(row) : null;

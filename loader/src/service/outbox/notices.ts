@@ -45,6 +45,7 @@ function changeOf(task: RunTask, counts: Fields): Record<'inserted' | 'updated' 
     const value = counts[name];
     return typeof value === 'number' && Number.isFinite(value) ? value : 0;
   };
+  if (task === 'purge') return { inserted: 0, updated: 0, deleted: count('purged') };
   if (task === 'restore') return { inserted: count('restored'), updated: count('overwritten'), deleted: 0 };
   return { inserted: count('inserted'), updated: count('updated'), deleted: count('deleted') };
 }

@@ -2,7 +2,15 @@ import * as z from 'zod/mini';
 import { askerOf, idSchema, pageLimit } from '../api/common.ts';
 import { serviceError } from '../errors.ts';
 import { type Route, route } from '../http/route.ts';
-import { deliveryStates, findDelivery, listDeliveries, replayDelivery, type StoredDelivery } from './delivery-rows.ts';
+import {
+  deliveryStates,
+  findDelivery,
+  listDeliveries,
+  replayDeliveries,
+  replayDelivery,
+  replayMax,
+  type StoredDelivery,
+} from './delivery-rows.ts';
 import {
   deleteReceiver,
   findReceiver,
@@ -152,6 +160,40 @@ export const outboxRoutes: readonly Route[] = [
       );
       const items = found.slice(0, limit).map(viewOfDelivery);
       return { body: { items, next: found.length > limit ? (items.at(-1)?.id ?? null) : null } };
+    },
+  }),
+  route({
+    method: 'POST',
+    path: `${path}/deliveries/replay`,
+    summary: `Tells dead letters again, the oldest first, at most ${replayMax} at once; all of them, or those of a receiver or a run.`,
+    tag,
+    access: 'operator',
+    body: z.strictObject({
+      /** As `receiver` of a delivery has it. */
+      receiver: z.optional(z.string().check(z.minLength(1), z.maxLength(64))),
+      run: z.optional(idSchema),
+    }),
+    responses: {
+      202: {
+        description: 'They wait their turn; `left` says how many dead letters there are still.',
+        schema: z.strictObject({ replayed: z.int(), left: z.int() }),
+      },
+    },
+    async handle({ body: { receiver, run }, principal, service }) {
+      const { database, settings, audit, outbox } = service;
+      const result = await database.transaction(async (connection) => {
+        const done = await replayDeliveries(connection, { receiver, run }, settings.webhookAttempts);
+        if (done.replayed > 0)
+          await audit.record(connection, {
+            actor: askerOf(principal),
+            action: 'webhook.replay',
+            subject: 'deliveries',
+            details: { ...(receiver ? { receiver } : {}), ...(run ? { run } : {}), replayed: done.replayed },
+          });
+        return done;
+      });
+      outbox.wake();
+      return { status: 202, body: result };
     },
   }),
   route({

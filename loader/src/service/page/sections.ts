@@ -111,7 +111,13 @@ function tasks({ status, nowMs }: PageFacts): Html {
       ]);
     },
   );
-  return html`<section id="tasks" aria-labelledby="tasks-title"><h2 id="tasks-title">Tasks</h2>${table('tasks-title', ['Task', 'Next run', 'Schedule', 'Last run', ''], rows, 'tasks')}<p class="small">Last verified restore: ${time(status.lastVerifiedRestoreAt, nowMs)}.</p></section>`;
+  return html`<section id="tasks" aria-labelledby="tasks-title"><h2 id="tasks-title">Tasks</h2>${table('tasks-title', ['Task', 'Next run', 'Schedule', 'Last run', ''], rows, 'tasks')}<p class="small">Last verified restore: ${time(status.lastVerifiedRestoreAt, nowMs)}.${deadLetters(status)}</p></section>`;
+}
+
+/** Webhooks have no section of their own: most services have none. */
+function deadLetters({ webhooks }: StatusDocument): string {
+  const dead = webhooks?.dead ?? 0;
+  return dead === 0 ? '' : ` Dead letters of webhooks: ${dead}, which can be replayed.`;
 }
 
 function failures({ status, nowMs }: PageFacts): Html {

@@ -7,9 +7,14 @@ import { json as readJson } from 'node:stream/consumers';
 import type { V1Job, V1Lease, V1Pod } from '@kubernetes/client-node';
 import { onTestFinished } from 'vitest';
 import { selfSigned } from '../../../../test/certificate.ts';
+import { programFile } from '../../../../test/program-file.ts';
 import { serve } from '../../http-server.ts';
 
-const program = join(import.meta.dirname, '../../../src/main.ts');
+const program = programFile('loader');
+
+/** Compiled once for all the runs of all the tests. */
+const compileCache = join(import.meta.dirname, '../../../../node_modules/.cache/loader-tests');
+
 export const namespace = 'shop';
 
 /** Texts of a template; anything a pod may have would do. */
@@ -158,7 +163,7 @@ export class FakeCluster {
     const child = this.waiting
       ? null
       : spawn(process.execPath, [program, ...args], {
-          env: { PATH: process.env['PATH'], ...this.environment },
+          env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: compileCache, ...this.environment },
           stdio: ['ignore', 'pipe', 'pipe'],
         });
     const entry: FakeJob = { job, child, exit: null, ended: false, log: '', since: new Date() };

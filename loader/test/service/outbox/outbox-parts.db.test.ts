@@ -146,6 +146,69 @@ describeEachServer('parts of the outbox', (server) => {
     ]);
   });
 
+  test('what a killed run archived, purged or restored is told of by what it left in the ledger', async () => {
+    const schema = await server.createSchema();
+    await using there = await scene(schema, await receiver());
+    await using outbox = there.open();
+    const claimed = await there.run();
+    await there.database.use(async (connection) => {
+      await ensureLedger(connection);
+      const batch = async (id: number, state: string, tables: readonly object[], when = 'UTC_TIMESTAMP(6)') =>
+        await connection.run(
+          `INSERT INTO tableset_batches (id, run_id, table_name, store, state, token, cutoff, manifest, created_at, changed_at) VALUES (?, 1, 'orders', 'cold', ?, 1, UTC_TIMESTAMP(6), ?, ${when}, ${when})`,
+          [id, state, JSON.stringify({ format: 99, tables })],
+        );
+      const hold =
+        'INSERT INTO tableset_holds (table_name, reason, created_at, run_id) VALUES (?, ?, UTC_TIMESTAMP(6), ?)';
+      await batch(1, 'deleted', [{ table: 'orders', rows: 100 }], 'UTC_TIMESTAMP(6) - INTERVAL 1 HOUR');
+      for (const kind of ['archive', 'purge', 'restore', 'verify']) {
+        const id = await startRun(connection, { kind, trigger: 'service', version: '1' });
+        if (kind === 'archive') {
+          await batch(2, 'deleted', [
+            { table: 'orders', rows: 2 },
+            { table: 'items', rows: 5 },
+          ]);
+          await batch(3, 'deleted', [
+            { table: 'orders', rows: 3 },
+            { table: 'items', rows: 0 },
+          ]);
+          await batch(4, 'verified', [{ table: 'orders', rows: 50 }]);
+        }
+        if (kind === 'purge') await batch(5, 'purged', [{ table: 'orders', rows: 7 }]);
+        if (kind === 'restore')
+          for (let row = 0; row < 2; row++) await connection.run(hold, ['orders', 'restored', id]);
+      }
+      // As the next run finds them; what it does itself is its own.
+      const next = await startRun(connection, { kind: 'archive', trigger: 'service', version: '1' });
+      await batch(6, 'deleted', [{ table: 'orders', rows: 60 }]);
+      await finishRun(connection, next, { outcome: 'done', counts: [] });
+    });
+    for (const task of ['archive', 'purge', 'restore', 'verify'] as const) {
+      const run = { ...claimed, task, databaseKey: there.database.key };
+      for (let time = 0; time < 2; time++)
+        await there.database.transaction((connection) => outbox.hook(connection, run, { state: 'stopped' }));
+    }
+    const told = await schema.query('SELECT body FROM tableset_service_deliveries ORDER BY id');
+    expect(told.map(({ body }) => JSON.parse(String(body)))).toMatchObject([
+      { id: '1:orders', event: 'table.archived', inserted: 0, updated: 0, deleted: 5 },
+      { id: '1:items', event: 'table.archived', deleted: 5 },
+      { id: '2:orders', event: 'table.purged', inserted: 0, updated: 0, deleted: 7 },
+      { id: '3:orders', event: 'table.restored', inserted: 2, updated: 0, deleted: 0 },
+    ]);
+  });
+
+  test('a purge that removed batches is told of', async () => {
+    const schema = await server.createSchema();
+    await using there = await scene(schema, await receiver());
+    await using outbox = there.open();
+    const run = { ...(await there.run()), task: 'purge' } as const;
+    const tables = [{ table: 'orders', matched: 5, purged: 3, skipped: { held: 2 } }];
+    const result: RunResult = { state: 'done', summary: { outcome: 'done', seconds: 1, tables } };
+    await there.database.transaction((connection) => outbox.hook(connection, run, result));
+    const [told] = await schema.query('SELECT body FROM tableset_service_deliveries');
+    expect(JSON.parse(String(told?.['body']))).toMatchObject({ event: 'table.purged', table: 'orders', deleted: 3 });
+  });
+
   test('one receiver is told in order, and two replicas that both think they lead tell each notice once', async () => {
     const schema = await server.createSchema();
     const hooks = await receiver((count) => hooks.answer(count <= 2 ? 503 : 204));

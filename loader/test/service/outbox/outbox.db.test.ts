@@ -109,6 +109,54 @@ describeEachServer('the outbox of webhooks', (server) => {
     ]);
   });
 
+  test('dead letters are counted, and replayed all at once, by receiver or run, by the API and by loader retry', async () => {
+    const schema = await shop(server);
+    const hooks = await receiver();
+    hooks.answer(410);
+    const api = new ApiFolder(schema, {});
+    api.folder.configure({ load: [products, prices], webhooks: [fileReceiver(api.folder, hooks.origin)] });
+    fill(api.folder);
+    const { service, ...rest } = await readyApi(api, {});
+    const id = await service.trigger({ task: 'load' }, await rest.bearer('operator'));
+    const dead = async () => (await deliveries(schema)).filter(({ state }) => state === 'dead').length;
+    await until('both are dead', async () => (await dead()) === 2);
+    await until('the metrics know', async () =>
+      String((await service.get('/metrics')).body).includes('tableset_webhook_dead_letters 2'),
+    );
+    expect((await service.status()).webhooks).toEqual({ waiting: 0, dead: 2 });
+    const replay = '/api/v1/webhooks/deliveries/replay';
+    expect(await rest.post('viewer', replay, {})).toMatchObject({ status: 403 });
+    for (const nobody of [{ receiver: 'api:7' }, { run: '999' }])
+      expect(await rest.post('operator', replay, nobody)).toMatchObject({
+        status: 202,
+        body: { replayed: 0, left: 0 },
+      });
+    expect(await rest.post('operator', replay, { runs: id })).toMatchObject({ status: 400 });
+    const [{ receiver: key } = {}] = await deliveries(schema);
+    // Refused once more, then by the verb, and at last told.
+    expect(await rest.post('operator', replay, { run: id, receiver: key })).toMatchObject({
+      status: 202,
+      body: { replayed: 2, left: 0 },
+    });
+    await until('both were told twice', async () => hooks.told.length === 4 && (await dead()) === 2);
+    hooks.answer(204);
+    expect(await api.folder.run(['retry', '--dead-letters'])).toMatchObject({
+      exit: 0,
+      summary: { replayed: 2, left: 0 },
+    });
+    await until('both are told', async () => (await deliveries(schema)).every(({ state }) => state === 'told'));
+    expect(await api.folder.run(['retry', '--dead-letters'])).toMatchObject({ exit: 0, summary: { replayed: 0 } });
+    expect((await api.folder.run(['retry', '--dead-letters', '1'])).exit).toBe(2);
+    expect(new Set(hooks.told.map((told) => told.id)).size).toBe(2);
+    const audits = await schema.query(
+      "SELECT actor, subject FROM tableset_service_audit WHERE action = 'webhook.replay' ORDER BY id",
+    );
+    expect(audits).toEqual([
+      { actor: 'operator', subject: 'deliveries' },
+      { actor: 'cli', subject: 'deliveries' },
+    ]);
+  });
+
   test('tells again after a crash between the telling and the mark, with the same id', async () => {
     const schema = await shop(server);
     let kill = () => {};

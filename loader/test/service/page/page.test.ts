@@ -52,6 +52,7 @@ function facts(more: Partial<StatusDocument> = {}, loadTables: readonly string[]
       recent: [],
       lastErrors: [],
       tables: [],
+      webhooks: null,
       lastVerifiedRestoreAt: null,
       ...more,
     },
