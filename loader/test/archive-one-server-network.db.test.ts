@@ -144,10 +144,11 @@ describeEachServer('faults of the network and of the server while archiving to t
       using _ = hurryClock(30_000, 30_000);
       await Promise.all(
         cases.map(async ({ what, made, proxy }) => {
-          const started = performance.now();
+          // By the clock that goes on as ever.
+          const started = Date.now();
           expect((await attempt(made, proxy)).error, what).toMatchObject({ exit: 1 });
           expect(proxy.struck, what).toBe(1);
-          expect(performance.now() - started).toBeLessThan(60_000);
+          expect(Date.now() - started).toBeLessThan(60_000);
         }),
       );
     }

@@ -326,14 +326,15 @@ describeEachServer('faults of the network and of servers between two servers', (
           const [side, statement] = cases[index] ?? ['primary', /never/];
           const proxy = await openFaultProxy(side === 'primary' ? server : other);
           proxy.strike(statement, stall, { skip: 1 });
-          const started = performance.now();
+          // By the clock that goes on as ever.
+          const started = Date.now();
           const error =
             side === 'primary'
               ? await attempt(through(schema, proxy), archive)
               : await attempt(schema, through(archive, proxy));
           expect(error, `${side} ${statement}`).toMatchObject({ exit: 1 });
           expect(proxy.struck, `${side} ${statement}`).toBe(1);
-          expect(performance.now() - started).toBeLessThan(60_000);
+          expect(Date.now() - started).toBeLessThan(60_000);
         }),
       );
     }

@@ -126,7 +126,9 @@ describeEachServer('a migration that was cut off', (server) => {
         'CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, n INT);\nINSERT INTO t (n) SELECT SLEEP(20);\nINSERT INTO t (n) VALUES (5);',
     });
     const started = startMigrator(schema.environment, folder);
-    await expect.poll(() => statementsLike(schema, 'INSERT INTO t (n) SELECT SLEEP(20)%'), { timeout: 20_000 }).not.toEqual([]);
+    await expect
+      .poll(() => statementsLike(schema, 'INSERT INTO t (n) SELECT SLEEP(20)%'), { timeout: 20_000 })
+      .not.toEqual([]);
     const since = performance.now();
     started.child.kill('SIGTERM');
     const stopped = await started.ended;
