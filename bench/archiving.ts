@@ -79,10 +79,15 @@ async function settle(server: BenchServer): Promise<void> {
 export async function archiveByLoader(
   archiving: Archiving,
   to: Destination,
-  options: { readonly limits?: Readonly<Record<string, unknown>>; readonly measureMemory?: boolean } = {},
+  options: {
+    readonly limits?: Readonly<Record<string, unknown>>;
+    readonly measureMemory?: boolean;
+    /** With deleteAfterDays, so that batches are made by date and not by key. */
+    readonly retention?: boolean;
+  } = {},
 ): Promise<{ readonly seconds: number; readonly peakMiB: number | null }> {
   const { server, rows } = archiving;
-  const config = await configuration(archiving, to, options.limits);
+  const config = await configuration(archiving, to, options.retention ?? false, options.limits);
   const { stdout, ...run } = await runLoaderVerb(server, 'archive', config, options);
   expectSummary(stdout, { matched: rows, archived: rows, verified: rows, deleted: rows });
   return run;
@@ -98,7 +103,7 @@ export async function purgeByLoader(
   measureMemory = false,
 ): Promise<{ readonly seconds: number; readonly peakMiB: number | null }> {
   const { server, rows } = archiving;
-  const config = await configuration(archiving, to);
+  const config = await configuration(archiving, to, true);
   const { stdout, ...run } = await runLoaderVerb(server, 'purge', config, { measureMemory });
   expectSummary(stdout, { matched: rows, purged: rows });
   return run;
@@ -128,13 +133,14 @@ export function expectContent(name: string, found: Content, expected: Content): 
 async function configuration(
   { archiveServer, folder }: Archiving,
   to: Destination,
+  retention: boolean,
   limits?: Readonly<Record<string, unknown>>,
 ): Promise<string> {
   // The cut-off is of the server's clock, and lies in the gap between old and young rows.
   const days = Math.floor((Date.now() - Date.parse(archiveBefore)) / 86_400_000);
-  const entry = { table: 'products', dateColumn: 'created_at', archiveAfterDays: days, deleteAfterDays: days };
+  const entry = { table: 'products', dateColumn: 'created_at', archiveAfterDays: days };
   const config = {
-    archive: [{ ...entry, store: 'cold' }],
+    archive: [{ ...entry, ...(retention ? { deleteAfterDays: days } : {}), store: 'cold' }],
     stores: { cold: await store(archiveServer, folder, to) },
     ...(limits === undefined ? {} : { limits }),
   };

@@ -46,6 +46,7 @@ const archiveTable = `${archiveSchema}.products`;
 
 export const steps: readonly Step[] = [
   ours('same server', ['same server', 'row by row'], 'same server'),
+  ours('same server, by date', ['same server'], 'same server', true),
   peer('same server, pt', ['same server'], 'same server', 'like the source', bulkInsert),
   peer('same server, pt, our keys', ['same server'], 'same server', 'like ours', bulkInsert),
   peer('same server, pt row by row', ['row by row'], 'same server', 'like the source', rowByRow, rowsRowByRow),
@@ -86,7 +87,7 @@ export const steps: readonly Step[] = [
     name: 'purge',
     works: ['purge'],
     run: async (archiving) => {
-      await archiveByLoader(archiving, 'same server');
+      await archiveByLoader(archiving, 'same server', { retention: true });
       const { seconds } = await purgeByLoader(archiving, 'same server');
       expectContent('the archive', await tableContent(archiving.server, archiveTable), nothing);
       return { purge: seconds };
@@ -97,7 +98,7 @@ export const steps: readonly Step[] = [
     works: ['purge'],
     run: async (archiving) => {
       // The very same table as the loader purges.
-      await archiveByLoader(archiving, 'same server');
+      await archiveByLoader(archiving, 'same server', { retention: true });
       return { 'purge, loop': await deleteInLoop(archiving) };
     },
   },
@@ -112,12 +113,12 @@ export const steps: readonly Step[] = [
   },
 ];
 
-function ours(name: string, works: readonly Work[], to: Exclude<Destination, 'files'>): Step {
+function ours(name: string, works: readonly Work[], to: Exclude<Destination, 'files'>, retention = false): Step {
   return {
     name,
     works,
     run: async (archiving) => {
-      const { seconds } = await archiveByLoader(archiving, to);
+      const { seconds } = await archiveByLoader(archiving, to, { retention });
       await expectArchived(archiving, await tableContent(serverOf(archiving, to), archiveTable));
       return { [name]: seconds };
     },

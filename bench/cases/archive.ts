@@ -101,6 +101,12 @@ function report({ server, rows }: Archiving, measurements: Measurements): readon
   return [
     line(same, ['same server', 'same server, pt'], `${bulk}, into a table like the source`, 1.5),
     line(same, ['same server', 'same server, pt, our keys'], `${bulk}, into a table with our archive's keys`, 1.5),
+    line(
+      'the same with deleteAfterDays, so by date',
+      ['same server, by date', 'same server, pt'],
+      `${bulk}, into a table like the source`,
+      1.5,
+    ),
     line(same, ['same server', 'same server, pt row by row'], slow, 15),
     line(two, ['two servers', 'two servers, pt'], `${bulk}, into a table like the source`, 1),
     line(two, ['two servers', 'two servers, pt, our keys'], `${bulk}, into a table with our archive's keys`, 1),
