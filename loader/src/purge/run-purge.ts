@@ -69,7 +69,7 @@ export async function runPurge(request: PurgeRequest): Promise<PurgeOutcome> {
       const batches: ExpiredBatch[] = [];
       for await (const batch of batchesById(session.connection, expired.ids, ['deleted'])) {
         request.signal.throwIfAborted();
-        if (!tally.admits(batch, await purgeObstacles(batch, session))) continue;
+        if (!(await tally.mayGo(batch, session))) continue;
         tally.add(batch, 'purged');
         if (batches.length < toldMax) batches.push(outline(batch));
       }
@@ -107,7 +107,7 @@ async function purgeExpired(session: LockedSession, request: PurgeRequest, tally
   let { held } = expired;
   let heldSince = performance.now();
   let done = 0;
-  for await (const { batch, proof } of provedAhead(batchesById(connection, expired.ids, ['deleted']), session)) {
+  for await (const batch of batchesById(session.connection, expired.ids, ['deleted'])) {
     const ended = await throttle.beforeBatch();
     if (ended) {
       throw loaderError('ARCHIVE_UNFINISHED', `the run ended before everything was purged: ${ended.reason}`, {
@@ -123,53 +123,11 @@ async function purgeExpired(session: LockedSession, request: PurgeRequest, tally
       tally.add(batch, 'held');
       continue;
     }
-    if (!tally.admits(batch, await proof())) continue;
+    if (!(await tally.mayGo(batch, session))) continue;
     await purgeBatch(batch, session);
     tally.add(batch, 'purged');
     output.progress({ label: 'purge', done: ++done, total: expired.ids.length, unit: 'batches' });
   }
-}
-
-/** A proof that is older than this when the batch's turn comes, because the run had to wait, is made again. */
-const proofAgeMaxMs = 30_000;
-
-interface ProvedBatch {
-  readonly batch: LedgerBatch;
-  /** What speaks against purging it. */
-  proof(): Promise<readonly Difference[]>;
-  /** Ends with what was begun ahead, well or not. */
-  readonly ahead: Promise<unknown>;
-}
-
-/** The batches in their order; each is proved while the one before it is removed, since the one is reading and the other writing. */
-async function* provedAhead(batches: AsyncIterable<LedgerBatch>, session: ArchiveSession): AsyncGenerator<ProvedBatch> {
-  let current: ProvedBatch | null = null;
-  let next: ProvedBatch | null = null;
-  try {
-    for await (const batch of batches) {
-      next = proveAhead(batch, session);
-      if (current) yield current;
-      current = next;
-    }
-    if (current) yield current;
-  } finally {
-    // Stores are closed after this.
-    await Promise.all([current?.ahead, next?.ahead]);
-  }
-}
-
-function proveAhead(batch: LedgerBatch, session: ArchiveSession): ProvedBatch {
-  const obstacles = purgeObstacles(batch, session);
-  let endedAt = Number.POSITIVE_INFINITY;
-  const end = () => {
-    endedAt = performance.now();
-  };
-  return {
-    batch,
-    proof: () => (performance.now() - endedAt > proofAgeMaxMs ? purgeObstacles(batch, session) : obstacles),
-    // A failure is thrown to whoever asks for the proof.
-    ahead: obstacles.then(end, end),
-  };
 }
 
 interface Expired {
@@ -249,7 +207,8 @@ class PurgeTally {
   readonly #differences: Difference[] = [];
 
   /** False for a batch that is not in its store as the ledger says; it is counted. */
-  admits(batch: LedgerBatch, obstacles: readonly Difference[]): boolean {
+  async mayGo(batch: LedgerBatch, session: ArchiveSession): Promise<boolean> {
+    const obstacles = await purgeObstacles(batch, session);
     if (obstacles.length === 0) return true;
     this.add(batch, 'unproved');
     if (this.#differences.length < differencesMax) this.#differences.push(...obstacles);
