@@ -4,7 +4,7 @@ import { access, mkdir, mkdtemp, readdir, rename, rm, stat, utimes } from 'node:
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { build } from 'esbuild';
-import { mergeStart } from './merge-start.ts';
+import { bundleFormat, mergeStart } from './merge-start.ts';
 import { slimBundle } from './slim-bundle.ts';
 
 const run = promisify(execFile);
@@ -56,15 +56,7 @@ async function buildImage(workspace: string): Promise<number> {
       entryPoints: [join(workspace, 'src', 'main.ts'), ...(furtherEntries[workspace] ?? [])],
       entryNames: '[name]',
       outdir: draft,
-      bundle: true,
-      splitting: true,
-      format: 'esm',
-      platform: 'node',
-      target: 'node24',
-      minify: true,
-      sourcemap: true,
-      metafile: true,
-      outExtension: { '.js': '.mjs' },
+      ...bundleFormat,
       chunkNames: 'chunk-[name]-[hash]',
       // The bundler's own binary cannot be bundled; where it is needed, it is loaded from node_modules.
       external: [...unusedDrivers, 'esbuild'],

@@ -3,6 +3,19 @@ import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { build, type Metafile, type Plugin } from 'esbuild';
 
+/** What all files of a bundle are. */
+export const bundleFormat = {
+  bundle: true,
+  splitting: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node24',
+  minify: true,
+  sourcemap: true,
+  metafile: true,
+  outExtension: { '.js': '.mjs' },
+} as const;
+
 /** What esbuild puts into the names of chunks. */
 const hashLength = 8;
 
@@ -30,15 +43,7 @@ export async function mergeStart(folder: string, entry: string, { outputs }: Met
     // Each reaches every chunk of the start, so that these all end in the one chunk that is shared.
     entryPoints: [entry, ...start].map((name) => ({ in: `${stubPrefix}${name}`, out: name.replace(/\.mjs$/, '') })),
     outdir: draft,
-    bundle: true,
-    splitting: true,
-    format: 'esm',
-    platform: 'node',
-    target: 'node24',
-    minify: true,
-    sourcemap: true,
-    metafile: true,
-    outExtension: { '.js': '.mjs' },
+    ...bundleFormat,
     chunkNames: 'chunk-start-[hash]',
     plugins: [stubs(folder, start)],
     logLevel: 'warning',

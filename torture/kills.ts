@@ -5,7 +5,7 @@ import type { StoreName } from './archives.ts';
 import { converge, judge, look } from './cutter.ts';
 import { type Finding, finding } from './findings.ts';
 import { storesOfSlice, type TortureOptions } from './options.ts';
-import { onEachServer, openStages, scenariosFor, workOff } from './packets.ts';
+import { onEachStore, openStages, workOff } from './packets.ts';
 import type { Programs } from './program/build.ts';
 import { randomFrom, sample } from './random.ts';
 import { Tally } from './report.ts';
@@ -37,31 +37,28 @@ export async function killPrograms(
   options: TortureOptions,
   programs: Programs,
 ): Promise<readonly Tally[]> {
-  return await onEachServer(backends, options, async (server) => {
+  return await onEachStore(backends, options, async (server, store, scenarios) => {
+    await using stack = new AsyncDisposableStack();
+    const stages = await openStages(stack, backends, server, store, options.jobs);
     const tallies: Tally[] = [];
-    for (const store of options.stores) {
-      if (store === 's3' && backends.s3 === null) continue;
-      await using stack = new AsyncDisposableStack();
-      const stages = await openStages(stack, backends, server, store, options.jobs);
-      for (const scenario of scenariosFor(store, options)) {
-        const tally = new Tally('kills', scenario.name, server.flavour, scenario.archives ? store : '');
-        const steps = await findSteps(stages[0], scenario, programs);
-        const all = steps.flatMap((step) => (['SIGKILL', 'SIGTERM'] as const).map((signal) => ({ ...step, signal })));
-        const chosen = chooseKills(all, server, store, scenario, options);
-        let changes = 0;
-        const numbered = chosen.map((kill, index) => ({ ...kill, seed: options.seed + index }));
-        await workOff(stages, numbered, async (stage, kill) => {
-          const { struck, findings, written } = await killOnce(stage, scenario, programs, kill);
-          tally.add(struck, findings);
-          changes += written;
-          const place = `${kill.signal} ${scenario.name} ${server.flavour} ${store} ${kill.step} after ${kill.skip}`;
-          for (const each of findings) tell(`✗ ${place}`, each);
-        });
-        tell(
-          `kills ${scenario.name} ${server.flavour} ${store}: ${tally.points} of ${all.length}, ${tally.struck} struck, ${tally.converged} converged, ${changes} changes by the writer`,
-        );
-        tallies.push(tally);
-      }
+    for (const scenario of scenarios) {
+      const tally = new Tally('kills', scenario.name, server.flavour, scenario.archives ? store : '');
+      const steps = await findSteps(stages[0], scenario, programs);
+      const all = steps.flatMap((step) => (['SIGKILL', 'SIGTERM'] as const).map((signal) => ({ ...step, signal })));
+      const chosen = chooseKills(all, server, store, scenario, options);
+      let changes = 0;
+      const numbered = chosen.map((kill, index) => ({ ...kill, seed: options.seed + index }));
+      await workOff(stages, numbered, async (stage, kill) => {
+        const { struck, findings, written } = await killOnce(stage, scenario, programs, kill);
+        tally.add(struck, findings);
+        changes += written;
+        const place = `${kill.signal} ${scenario.name} ${server.flavour} ${store} ${kill.step} after ${kill.skip}`;
+        for (const each of findings) tell(`✗ ${place}`, each);
+      });
+      tell(
+        `kills ${scenario.name} ${server.flavour} ${store}: ${tally.points} of ${all.length}, ${tally.struck} struck, ${tally.converged} converged, ${changes} changes by the writer`,
+      );
+      tallies.push(tally);
     }
     return tallies;
   });

@@ -15,12 +15,23 @@ export async function cutPackets(
   options: TortureOptions,
   programs: Programs,
 ): Promise<readonly Tally[]> {
+  return await onEachStore(backends, options, (server, store, scenarios) =>
+    cutOn(backends, server, store, scenarios, options, programs),
+  );
+}
+
+/** Each server with each store that is wanted and there, and the verbs that are. */
+export async function onEachStore(
+  backends: Backends,
+  options: TortureOptions,
+  work: (server: Server, store: StoreName, scenarios: readonly Scenario[]) => Promise<readonly Tally[]>,
+): Promise<readonly Tally[]> {
   return await onEachServer(backends, options, async (server) => {
     const tallies: Tally[] = [];
     for (const store of options.stores) {
       if (store === 's3' && backends.s3 === null) continue;
-      const chosen = scenariosFor(store, options);
-      if (chosen.length > 0) tallies.push(...(await cutOn(backends, server, store, chosen, options, programs)));
+      const scenarios = scenariosFor(store, options);
+      if (scenarios.length > 0) tallies.push(...(await work(server, store, scenarios)));
     }
     return tallies;
   });
@@ -66,7 +77,7 @@ export async function openStages(
 }
 
 /** What has nothing to do with the store runs with the first one alone. */
-export function scenariosFor(store: StoreName, options: TortureOptions): readonly Scenario[] {
+function scenariosFor(store: StoreName, options: TortureOptions): readonly Scenario[] {
   const first = storeNames.find((name) => options.stores.includes(name));
   return scenarios.filter(({ name, archives }) => options.scenarios.includes(name) && (archives || store === first));
 }

@@ -21,6 +21,12 @@ const noRollback = {
   find: "await connection.uninterrupted(() => connection.run('ROLLBACK')).catch(() => connection.destroy());\n}",
   replace: '}',
 };
+const roundedDecimal = {
+  file: oneServerSql,
+  find: 'return table.columns.map((column) => `${alias}.${quoteIdentifier(column.name)}`).join',
+  replace:
+    "return table.columns.map((column) => column.dataType === 'decimal' ? `ROUND(${alias}.${quoteIdentifier(column.name)}, 1)` : `${alias}.${quoteIdentifier(column.name)}`).join",
+};
 const sameValues = ".map((column) => sameValue(column, 's', 'a'))";
 const countsOfBatch = 'if (affectedRows === copied[index]) continue;';
 
@@ -131,27 +137,12 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'a DECIMAL is rounded on its way, and the delete goes by the key alone',
     trial: { scenario: 'archive', store: 'mysql' },
-    changes: [
-      {
-        file: oneServerSql,
-        find: 'return table.columns.map((column) => `${alias}.${quoteIdentifier(column.name)}`).join',
-        replace:
-          "return table.columns.map((column) => column.dataType === 'decimal' ? `ROUND(${alias}.${quoteIdentifier(column.name)}, 1)` : `${alias}.${quoteIdentifier(column.name)}`).join",
-      },
-      { file: oneServerSql, find: sameValues, replace: ".map(() => 'TRUE')" },
-    ],
+    changes: [roundedDecimal, { file: oneServerSql, find: sameValues, replace: ".map(() => 'TRUE')" }],
   },
   {
     name: 'a DECIMAL is rounded on its way',
     trial: { scenario: 'archive', store: 'mysql' },
-    changes: [
-      {
-        file: oneServerSql,
-        find: 'return table.columns.map((column) => `${alias}.${quoteIdentifier(column.name)}`).join',
-        replace:
-          "return table.columns.map((column) => column.dataType === 'decimal' ? `ROUND(${alias}.${quoteIdentifier(column.name)}, 1)` : `${alias}.${quoteIdentifier(column.name)}`).join",
-      },
-    ],
+    changes: [roundedDecimal],
   },
   {
     name: 'two servers: rows are not hashed again before they go',

@@ -82,7 +82,7 @@ export async function batchTransaction(
   await options.guard.check(connection);
   options.spend(copied.reduce((sum, rows) => sum + rows, 0));
   const batch = BigInt(claim.id);
-  await deleteAll(context, archiveSchema, claim, copied);
+  const edges = await deleteAll(context, archiveSchema, claim, copied);
   await options.guard.confirm(connection);
   const dropped = await dropAll(context, archiveSchema, batch);
   const tables: ManifestTable[] = [];
@@ -90,7 +90,8 @@ export async function batchTransaction(
   for (const [index, table] of set.tables.entries()) {
     const left = dropped[index] ?? 0;
     const rows = (copied[index] ?? 0) - left;
-    const keys = rows === 0 ? null : await readEdges(connection, table, archiveSchema, batch);
+    const known = left === 0 ? edges.get(table) : undefined;
+    const keys = rows === 0 ? null : (known ?? (await readEdges(connection, table, archiveSchema, batch)));
     const archived = copiedRows(table, archiveSchema, batch, keys, rows);
     await refuseTypedJson(connection, table, archived);
     const described = await describeTable(context, table, archived, rows);
@@ -125,20 +126,32 @@ async function copyAll(
   return copied;
 }
 
-/** Deepest first, so that no foreign key is in the way. */
+/**
+ * Deepest first, so that no foreign key is in the way.
+ * @returns the edges of those tables whose edges it had to know
+ */
 async function deleteAll(
   { set, lock, hints }: LaneContext,
   archiveSchema: string,
   claim: BatchClaim,
   copied: readonly number[],
-): Promise<void> {
+): Promise<ReadonlyMap<ArchivedTable, Edges>> {
+  const { connection } = lock;
+  const batch = BigInt(claim.id);
+  const known = new Map<ArchivedTable, Edges>();
   for (const [index, table] of [...set.tables.entries()].toReversed()) {
     if (copied[index] === 0) continue;
-    const batch = BigInt(claim.id);
-    const between = await betweenEdges(lock.connection, table, archiveSchema, batch, hints, copied[index] ?? 0);
+    const hint = hints.copy.get(table.archiveName);
+    const edges = hint === undefined ? null : await readEdges(connection, table, archiveSchema, batch);
+    if (edges) known.set(table, edges);
+    // The quicker way, where no row lies between the batch's that it would lock and that is none of them.
+    const isDense = edges !== null && (await countBetween(connection, table, edges)) === copied[index];
+    const statements =
+      isDense && hint !== undefined
+        ? deleteBetween(table, archiveSchema, batch, edges, hint)
+        : [deleteCopied(table, archiveSchema, batch, hints)];
     let affectedRows = 0;
-    for (const { sql, values } of between ?? [deleteCopied(table, archiveSchema, batch, hints)])
-      affectedRows += (await lock.connection.run(sql, values)).affectedRows;
+    for (const { sql, values } of statements) affectedRows += (await connection.run(sql, values)).affectedRows;
     if (affectedRows === copied[index]) continue;
     throw loaderError(
       'ARCHIVE_COUNTS_DIFFER',
@@ -146,26 +159,12 @@ async function deleteAll(
       { details: { table: table.definition.name, batch: claim.id, copied: copied[index], deleted: affectedRows } },
     );
   }
+  return known;
 }
 
-/**
- * The quicker way to delete a batch, where no row lies between its rows that it would lock and that is none of them.
- * @returns null where there may be one
- */
-async function betweenEdges(
-  connection: Connection,
-  table: ArchivedTable,
-  archiveSchema: string,
-  batch: bigint,
-  hints: BatchHints,
-  copied: number,
-): Promise<readonly SqlPart[] | null> {
-  const hint = hints.copy.get(table.archiveName);
-  if (hint === undefined) return null;
-  const edges = await readEdges(connection, table, archiveSchema, batch);
+async function countBetween(connection: Connection, table: ArchivedTable, edges: Edges): Promise<number> {
   const { sql, values } = rowsBetween(table, edges);
-  const rows = Number((await connection.row(sql, values))?.['rows']);
-  return rows === copied ? deleteBetween(table, archiveSchema, batch, edges, hint) : null;
+  return Number((await connection.row(sql, values))?.['rows']);
 }
 
 /** @returns how many rows of each table its settings leave out of the archive */
